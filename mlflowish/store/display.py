@@ -50,20 +50,18 @@ def badge(text: str, kind: str = "neutral") -> str:
     return f'<span style="{style}">{escape(text)}</span>'
 
 
-def diff_html(old: str, new: str) -> str:
-    """The lines that differ between two texts, with three lines around them; 200 lines at most."""
-    return unified_html("\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=3)))
-
-
-def unified_html(diff: str) -> str:
-    """The same for a unified diff that is made already; its file header is left out."""
-    lines = diff.splitlines()
-    if lines[:1] and lines[0].startswith("---") and lines[1:2] and lines[1].startswith("+++"):
-        lines = lines[2:]
+def diff_html(old: str, new: str, *, title: str = "") -> str:
+    """The lines that differ between two texts, with three lines around them, under a title; 200 lines at most."""
+    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=3))[2:]
+    if "\n" not in old and "\n" not in new:
+        lines = lines[1:]  # of one line each, where it stands says nothing
+    if not lines and old:
+        lines = [f" {line}" for line in old.splitlines()]
     shown = [_diff_line(line) for line in lines[:_MAX_LINES]]
     if len(lines) > _MAX_LINES:
         shown.append(_diff_line(f"@@ {len(lines) - _MAX_LINES} more lines"))
-    return f'<pre style="{_DIFF}">{"".join(shown)}</pre>'
+    head = f'<div style="margin-top:.5em">{escape(title)}</div>' if title else ""
+    return f'{head}<pre style="{_DIFF}">{"".join(shown)}</pre>'
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], *, more: int = 0) -> str:
