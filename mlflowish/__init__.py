@@ -1,1 +1,65 @@
-"""x"""
+"""mlflowish: ordinary functions as tracked, cached pipeline steps; a folder or a bucket, no server.
+
+`import mlflowish as mf` gives every public name, lazily: nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflowish.errors import *  # noqa: F403  the tree, listed in _ERRORS
+    from mlflowish.executors import Future, executor
+    from mlflowish.hashing import Fingerprint, register_digester
+    from mlflowish.hashing import hexdigest as digest
+    from mlflowish.steps import Call, Explanation, Step, accept, accepted, step
+    from mlflowish.store import Dir, File, Store, Table, active_store, use
+
+__version__ = "0.1.0"
+
+_ERRORS = (
+    "AlreadyExistsError",
+    "CapabilityError",
+    "ConflictError",
+    "FormatVersionError",
+    "IntegrityError",
+    "InvalidInputError",
+    "MergeConflictError",
+    "MissingExtraError",
+    "MlflowishError",
+    "NotDeterministicError",
+    "NotFoundError",
+    "ReadOnlyError",
+    "StateError",
+    "StepError",
+    "StepTimeoutError",
+    "StorageError",
+    "UncacheableError",
+    "UncachedWarning",
+)
+_HOMES: dict[str, tuple[str, str]] = {
+    **{name: ("mlflowish.errors", name) for name in _ERRORS},
+    **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
+    **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
+    **{name: ("mlflowish.store", name) for name in ("Dir", "File", "Store", "Table", "active_store", "use")},
+    "Fingerprint": ("mlflowish.hashing", "Fingerprint"),
+    "digest": ("mlflowish.hashing", "hexdigest"),
+    "register_digester": ("mlflowish.hashing", "register_digester"),
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mlflowish' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(home[0]), home[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

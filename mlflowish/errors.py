@@ -18,6 +18,8 @@
         +-- StepTimeoutError (TimeoutError)
         +-- UncacheableError           strict step whose call cannot be cached; .path is the culprit
 
+    UncachedWarning (UserWarning)      not an error: a value was returned and could not be stored
+
 Every message says what was tried, on what, what was found, and the next step; the same data is on the
 exception as attributes.
 """
@@ -146,6 +148,10 @@ class UncacheableError(StepError):
     """A call of a `strict=True` step that cannot be cached; `.path` names the culprit."""
 
     code = "uncacheable"
+
+
+class UncachedWarning(UserWarning):
+    """A call returned its value, but the store has no result of it; the text says why and what to do."""
 
 
 def missing_extra(extra: str, *, needed_for: str, cause: BaseException | None = None) -> MissingExtraError:

@@ -1,0 +1,81 @@
+"""Many calls at once: `submit` and `map`, on the active executor."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import InvalidInputError, StepError
+from mlflowish.executors import Future, active_executor
+
+if TYPE_CHECKING:
+    from mlflowish.steps.step import Step
+
+
+def submit(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+    """A future of the call; futures among its arguments are waited for and replaced by their results."""
+    waited: list[Future] = []
+    _collect(args, waited)
+    _collect(kwargs, waited)
+
+    def work() -> Any:
+        result = step(*resolve(args), **resolve(kwargs)) if waited else step(*args, **kwargs)
+        return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+    return active_executor().submit(work, after=tuple(waited))
+
+
+def map_step(step: Step, iterables: tuple[Any, ...], common: dict[str, Any], *, instance: tuple[Any, ...] = ()) -> list[Any]:
+    """Results in order. Hits are read in the caller's thread, at the cost of a hit; only the rest is submitted."""
+    if not iterables:
+        raise InvalidInputError(f"{step.name}.map takes at least one iterable of items: {step.name}.map(xs, ...)")
+    results: list[Any] = []
+    pending: dict[int, Future] = {}
+    for index, items in enumerate(zip(*iterables, strict=True)):
+        found = None if inspect.iscoroutinefunction(step.fn) else step.look_up((*instance, *items), common)
+        results.append(None if found is None else found[1])
+        if found is None:
+            pending[index] = submit(step, (*instance, *items), common)
+    failures: dict[int, BaseException] = {}
+    for index, future in pending.items():
+        try:
+            results[index] = future.result()
+        except Exception as error:  # noqa: BLE001  every item finishes before the failures are raised together below
+            failures[index] = error
+    if failures:
+        first = min(failures)
+        raise StepError(
+            f"{step.name}.map: {len(failures)} of {len(results)} items failed, the first at index {first}: "
+            f"{type(failures[first]).__name__}: {failures[first]}. The others are stored; run it again for the failed ones.",
+            step=step.name,
+            failures=failures,
+            results=results,
+        ) from failures[first]
+    return results
+
+
+def resolve(value: Any) -> Any:
+    """The value with every future in it, also inside lists, tuples and dicts, replaced by its result."""
+    if isinstance(value, Future):
+        return value.result()
+    if type(value) in (list, tuple):
+        return type(value)(resolve(item) for item in value)
+    if type(value) is dict:
+        return {key: resolve(item) for key, item in value.items()}
+    return value
+
+
+def _collect(value: Any, found: list[Future]) -> None:
+    if isinstance(value, Future):
+        found.append(value)
+    elif type(value) in (list, tuple):
+        for item in value:
+            _collect(item, found)
+    elif type(value) is dict:
+        for item in value.values():
+            _collect(item, found)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable

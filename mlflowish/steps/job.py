@@ -1,0 +1,172 @@
+"""One computation of a call, from before it runs until it is stored."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from mlflowish.errors import CapabilityError, MlflowishError, StorageError, UncacheableError
+from mlflowish.steps import parts, writing
+from mlflowish.steps.auditing import Audit
+from mlflowish.steps.calls import Call
+from mlflowish.steps.frames import Frame, current_frame
+from mlflowish.steps.identity import Identifier, Identity
+from mlflowish.steps.keys import argument_digests
+from mlflowish.steps.options import Options
+from mlflowish.store import Event, Meta, Store
+
+
+class Owner(Protocol):
+    """What a job needs of its step."""
+
+    name: str
+    options: Options
+    identifier: Identifier
+
+    @property
+    def store(self) -> Store: ...
+
+    def warn(self, reason: str) -> None: ...
+
+
+class Job:
+    """One computation of a call, from before it runs until it is stored: what sync, async and generator steps share."""
+
+    def __init__(self, step: Owner, identity: Identity) -> None:
+        self._step = step
+        self._identity = identity
+        self._frame = Frame(step.name, identity.hex)
+        self._parent = current_frame.get()
+        self._reason = identity.reason if step.options.cache else "the step has cache=False"
+        self._arguments: tuple[tuple[str, str, str], ...] = ()
+        self._audit = Audit(identity.fingerprint)
+        self._started = 0.0
+        self._duration_s = 0.0
+        if identity.key is not None:
+            digests = argument_digests(step.identifier.names, identity.values, identity.token)
+            self._arguments = tuple(
+                (name, digest.hex(), writing.described(name, value))
+                for (name, digest), value in zip(digests, identity.values, strict=True)
+            )
+
+    @contextmanager
+    def running(self) -> Iterator[Audit]:
+        """The block in which the function runs: its step calls are our children; a failure is recorded and passes through."""
+        token = current_frame.set(self._frame)
+        self._started = time.perf_counter()
+        try:
+            yield self._audit
+        except Exception as error:
+            self._duration_s = time.perf_counter() - self._started
+            # The type alone: a message may hold anything, secrets too.
+            self._record("failed", type(error).__qualname__)
+            raise
+        finally:
+            current_frame.reset(token)
+            self._duration_s = self._duration_s or time.perf_counter() - self._started
+
+    def finish(self, value: Any) -> Call:
+        """Store the value if it can be, and give the call."""
+        self._duration_s = time.perf_counter() - self._started
+        reason = self._reason or self._step.identifier.mutated(self._identity)
+        if reason is not None:
+            return self._uncached(value, reason)
+        step = self._step
+        try:
+            stored = writing.store_value(step.store, value, format=step.options.format)
+            return self._add(stored)
+        except (UncacheableError, MlflowishError, OSError) as error:
+            return self._unstorable(value, error)
+        except Exception as error:  # noqa: BLE001  a computed result is never lost because storing it failed, whatever the user's types do
+            return self._unstorable(value, error)
+
+    def finish_generator(self, iterator: Iterator[Any]) -> Call:
+        """Drain a generator into the store; into memory when it cannot be stored."""
+        reason = self._reason
+        if reason is None:
+            try:
+                self._step.store.create()
+            except MlflowishError as error:
+                reason = f"it cannot be stored: {error}"
+        if reason is not None:
+            value = writing.in_memory(iterator)
+            self._duration_s = time.perf_counter() - self._started
+            return self._uncached(value, reason)
+        kept: list[Any] = []
+        try:
+            stored = writing.store_generator(self._step.store, writing.remembering(iterator, kept))
+        except MlflowishError as error:
+            # What was produced so far is remembered, so that nothing computed is lost.
+            value = writing.in_memory(writing.chained(kept, iterator))
+            self._duration_s = time.perf_counter() - self._started
+            return self._unstorable(value, error)
+        self._duration_s = time.perf_counter() - self._started
+        if (reason := self._step.identifier.mutated(self._identity)) is not None:
+            return self._uncached(stored.value, reason)
+        try:
+            return self._add(stored)
+        except MlflowishError as error:
+            return self._unstorable(stored.value, error)
+
+    def _add(self, stored: writing.Stored) -> Call:
+        step, identity = self._step, self._identity
+        assert identity.key is not None
+        assert identity.fingerprint is not None
+        meta = self._meta("computed", "", stored)
+        store = step.store
+        parts.remember(store, identity.fingerprint)
+        observed = self._audit.observed(step)
+        store.add_entry(writing.make_entry(identity.key, stored, meta, observed), step=step.name)
+        return self._call(stored.value, meta.output, None)
+
+    def _unstorable(self, value: Any, error: Exception) -> Call:
+        if self._step.options.strict and isinstance(error, UncacheableError):
+            raise UncacheableError(
+                f"{self._step.name} is strict, and its result cannot be stored: {error}", **{**error.data, "value": value}
+            ) from error
+        return self._uncached(value, f"its result cannot be stored: {error or type(error).__name__}")
+
+    def _uncached(self, value: Any, reason: str) -> Call:
+        if self._step.options.cache:
+            if self._step.options.strict and self._reason is None and "changes its argument" in reason:
+                raise UncacheableError(f"{self._step.name} is strict: {reason}", path=reason)
+            self._step.warn(f"this call is not cached: {reason}")
+        self._record("uncached", reason)
+        return self._call(value, None, reason)
+
+    def _record(self, status: str, reason: str) -> None:
+        """Leave a trace of a call without a result; a store that cannot be written has told so already, or tells it now."""
+        step = self._step
+        key = self._identity.key or os.urandom(16)
+        meta = self._meta(status, reason, None)
+        try:
+            step.store.add_event(Event(key, os.urandom(16), time.time(), meta.packed()), step=step.name)
+        except (StorageError, CapabilityError) as error:
+            if status == "failed":
+                step.warn(f"its failure is not recorded: {error}")
+
+    def _meta(self, status: str, reason: str, stored: writing.Stored | None) -> Meta:
+        if self._parent is not None and self._identity.hex is not None and status == "computed":
+            self._parent.children.append(self._identity.hex)
+        fingerprint = self._identity.fingerprint
+        return writing.describe_call(
+            step=self._step.name,
+            fingerprint=fingerprint.digest.hex() if fingerprint is not None else "",
+            arguments=self._arguments,
+            output=stored.digest.hex() if stored is not None and stored.digest is not None else None,
+            output_description=writing.describe(stored.value) if stored is not None else "",
+            duration_s=self._duration_s,
+            status=status,
+            reason=reason,
+            parent=self._parent.key if self._parent is not None else None,
+            children=tuple(self._frame.children),
+            extras=tuple((name, writing.digest(value).hex()) for name, value in self._step.identifier.extra_values()),
+        )
+
+    def _call(self, value: Any, output: str | None, reason: str | None) -> Call:
+        inputs = {name: digest for name, digest, _ in self._arguments}
+        parent = self._parent.key if self._parent is not None else None
+        return Call(value, False, self._identity.hex, self._step.name, inputs, output, self._duration_s, None, reason, parent)

@@ -1,0 +1,156 @@
+"""What a step was declared with, checked once."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlflowish.errors import InvalidInputError
+
+LEASE_S = 10.0
+_GRANULARITIES = ("exact", "major", "minor", "ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `@step`, validated; times in seconds."""
+
+    name: str | None = None
+    version: str | int | None = None
+    ignore: tuple[str, ...] = ()
+    depends: tuple[Any, ...] = ()
+    env: tuple[str, ...] = ()
+    packages: str | Mapping[str, str] = "reached"
+    cache: bool = True
+    max_age: float | None = None
+    retries: int = 0
+    timeout: float | None = None
+    strict: bool = False
+    seed: bool = False
+    lock: float | None = None
+    format: str | None = None
+    store: Any = None
+
+
+def checked(
+    *,
+    name: str | None,
+    version: str | int | None,
+    ignore: str | Sequence[str],
+    depends: Any,
+    env: str | Sequence[str],
+    packages: str | Mapping[str, str],
+    cache: bool,
+    max_age: float | datetime.timedelta | None,
+    retries: int,
+    timeout: float | datetime.timedelta | None,
+    strict: bool,
+    seed: bool,
+    lock: bool | float,
+    format: str | None,  # noqa: A002  the promised name of the option
+    store: Any,
+) -> Options:
+    """The options as one record; InvalidInputError names the one that cannot be meant, or the two that contradict."""
+    if name is not None and (not isinstance(name, str) or not name or not name.isprintable() or "/" in name):
+        raise InvalidInputError(f"step(name=...) takes a printable name without '/', found {name!r}", option="name")
+    if version is not None and not isinstance(version, (str, int)):
+        raise InvalidInputError(f"step(version=...) takes a string or a number, found {version!r}", option="version")
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise InvalidInputError(f"step(retries=...) is a number of retries from 0 up, found {retries!r}", option="retries")
+    if format is not None:
+        _check_format(format)
+    lease_s = (LEASE_S if lock else None) if isinstance(lock, bool) else _seconds(lock, "lock")
+    age_s = None if max_age is None else _seconds(max_age, "max_age", zero=True)
+    options = Options(
+        name,
+        version,
+        _names(ignore, "ignore"),
+        tuple(depends) if isinstance(depends, (list, tuple)) else (depends,),
+        _names(env, "env"),
+        _packages(packages),
+        _flag(cache, "cache"),
+        age_s,
+        retries,
+        None if timeout is None else _seconds(timeout, "timeout"),
+        _flag(strict, "strict"),
+        _flag(seed, "seed"),
+        lease_s,
+        format,
+        store,
+    )
+    _check_contradictions(options)
+    return options
+
+
+def _check_contradictions(options: Options) -> None:
+    if options.cache:
+        return
+    given = {
+        "max_age": options.max_age is not None,
+        "lock": options.lock is not None,
+        "strict": options.strict,
+        "format": options.format is not None,
+        "ignore": bool(options.ignore),
+    }
+    for option, present in given.items():
+        if present:
+            raise InvalidInputError(
+                f"step(cache=False, {option}=...) contradict: {option} says how results are cached. Leave one of them out.",
+                option=option,
+            )
+
+
+def _seconds(value: Any, option: str, *, zero: bool = False) -> float:
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value > 0 or (zero and value == 0)):
+        raise InvalidInputError(
+            f"step({option}=...) takes a positive number of seconds or a timedelta, found {value!r}", option=option
+        )
+    return float(value)
+
+
+def _names(value: Any, option: str) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise InvalidInputError(f"step({option}=...) takes names, found {name!r}", option=option)
+    return names
+
+
+def _flag(value: Any, option: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"step({option}=...) is True or False, found {value!r}", option=option)
+    return value
+
+
+def _packages(packages: Any) -> str | Mapping[str, str]:
+    if isinstance(packages, Mapping):
+        for package, how in packages.items():
+            if not isinstance(package, str) or how not in _GRANULARITIES:
+                raise InvalidInputError(
+                    f"step(packages={{name: how}}): how is one of {', '.join(_GRANULARITIES)}, found {package!r}: {how!r}",
+                    option="packages",
+                )
+        return dict(packages)
+    if packages not in ("reached", "ignore"):
+        raise InvalidInputError(
+            f"step(packages=...) is 'reached', 'ignore' or a mapping of package to one of {', '.join(_GRANULARITIES)}, "
+            f"found {packages!r}",
+            option="packages",
+        )
+    return str(packages)
+
+
+def _check_format(name: str) -> None:
+    from mlflowish.codecs import known
+    from mlflowish.errors import nearest
+
+    names = known()
+    if name not in names:
+        raise InvalidInputError(
+            f"step(format={name!r}): there is no such format; there are {', '.join(nearest(str(name), names, limit=20))}",
+            option="format",
+        )

@@ -1,0 +1,284 @@
+"""`Step`: an ordinary function whose calls are looked up before they run, and stored after."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.codecs import decode
+from mlflowish.errors import CapabilityError, IntegrityError, NotFoundError, StorageError, UncachedWarning
+from mlflowish.steps import accepting, writing
+from mlflowish.steps.auditing import still_valid
+from mlflowish.steps.calls import Call
+from mlflowish.steps.frames import current_frame
+from mlflowish.steps.identity import Identifier, Identity, default_name
+from mlflowish.steps.job import Job
+from mlflowish.steps.lease import Lease
+from mlflowish.steps.options import Options
+from mlflowish.steps.running import run
+from mlflowish.store import Entry, Store, as_store
+
+if TYPE_CHECKING:
+    from mlflowish.executors import Future
+    from mlflowish.hashing import Fingerprint
+    from mlflowish.steps.explaining import Explanation
+    from mlflowish.store import Table
+
+
+class Step:
+    """A function as a step. Call it as the function; see `mlflowish.step`.
+
+    Thread-safe. Works as a method. Picklable where its function is importable; cloudpickle carries the others.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        functools.update_wrapper(self, function)
+        self.fn = function
+        self.options = options
+        self.name = options.name or default_name(function)
+        self.identifier = Identifier(function, options, step=self.name)
+
+    # -- calling ------------------------------------------------------------------------------------------------------------
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        identity = self.identifier.identify(args, kwargs)
+        found = self._look_up(identity)
+        return found[1] if found is not None else self._compute(identity, args, kwargs).value
+
+    def call(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Like calling it, but the whole `Call`: value, hit, key, inputs, output, duration, and why it is uncached if it is."""
+        identity = self.identifier.identify(args, kwargs)
+        found = self._look_up(identity)
+        return self.hit_call(identity, *found) if found is not None else self._compute(identity, args, kwargs)
+
+    def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, Any] | None:
+        """The entry and value of a call if it is stored; runs nothing."""
+        return self._look_up(self.identifier.identify(args, kwargs))
+
+    def _look_up(self, identity: Identity) -> tuple[Entry, Any] | None:
+        if identity.key is None or not self.options.cache:
+            return None
+        found = self.find(self.store, identity)
+        if found is not None and (frame := current_frame.get()) is not None:
+            frame.children.append(identity.key.hex())
+        return found
+
+    @property
+    def store(self) -> Store:
+        """Where this step's results are now: `step(store=...)`, else the active store."""
+        return as_store(self.options.store)
+
+    def find(self, store: Store, identity: Identity) -> tuple[Entry, Any] | None:
+        """The newest entry that can be used, with its value; None to compute."""
+        key = identity.key
+        assert key is not None  # callers ask for calls that have an identity
+        try:
+            entries = store.entries(key) or accepting.entries(store, self.identifier, identity)
+        except (StorageError, IntegrityError) as error:
+            self.warn(f"looking it up failed: {error}")
+            return None
+        for entry in entries:
+            if not self.usable(entry):
+                continue
+            try:
+                return entry, load_value(store, entry)
+            except (StorageError, IntegrityError, NotFoundError, CapabilityError) as error:
+                self.warn(f"its stored result cannot be read and is computed again: {error}")
+        return None
+
+    def usable(self, entry: Entry) -> bool:
+        """May this entry be read back now: young enough, and its observed dependencies unchanged?"""
+        max_age = self.options.max_age
+        if max_age is not None and time.time() - entry.created_s > max_age:
+            return False
+        return not entry.observed or still_valid(entry.observed)
+
+    def hit_call(self, identity: Identity, entry: Entry, value: Any) -> Call:
+        """The record of a call that was read back."""
+        meta = entry.meta
+        frame = current_frame.get()
+        inputs = {name: digest for name, digest, _ in meta.arguments}
+        parent = frame.key if frame else None
+        return Call(value, True, identity.hex, self.name, inputs, meta.output, meta.duration_s, None, None, parent)
+
+    # -- computing ------------------------------------------------------------------------------------------------------------
+
+    def _compute(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        if self.options.lock is None or identity.key is None:
+            return self._run_and_store(identity, args, kwargs)
+        with self._leased(identity) as found:
+            if found is not None:
+                return self.hit_call(identity, *found)
+            return self._run_and_store(identity, args, kwargs)
+
+    @contextmanager
+    def _leased(self, identity: Identity) -> Iterator[tuple[Entry, Any] | None]:
+        """Hold the key's lease in the block; gives the result instead if another holder stored it meanwhile."""
+        store, length_s = self.store, self.options.lock
+        assert identity.key is not None
+        assert length_s is not None
+        found: list[tuple[Entry, Any]] = []
+
+        def ready() -> bool:
+            result = self.find(store, identity)
+            if result is not None:
+                found.append(result)
+            return result is not None
+
+        lease = Lease(store.storage, identity.key, length_s)
+        try:
+            store.create()
+            held = lease.acquire(ready)
+        except StorageError as error:
+            self.warn(f"no lease could be had, so others may compute the same: {error}")
+            yield None
+            return
+        try:
+            # A holder stores before he releases: having the lease, look once more.
+            yield found[0] if found else (self.find(store, identity) if held else None)
+        finally:
+            lease.release()
+
+    def _run_and_store(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        job = Job(self, identity)
+        with job.running() as audit, audit:
+            value = run(lambda: self.fn(*args, **kwargs), self.options, step=self.name, key=identity.key)
+            if writing.is_generator(value):
+                return job.finish_generator(value)
+        return job.finish(value)
+
+    # -- questions ------------------------------------------------------------------------------------------------------------
+
+    def is_cached(self, /, *args: Any, **kwargs: Any) -> bool:
+        """Would this call be read back? Runs nothing, loads nothing."""
+        identity = self.identifier.identify(args, kwargs)
+        if identity.key is None or not self.options.cache:
+            return False
+        store = self.store
+        entries = store.entries(identity.key) or accepting.entries(store, self.identifier, identity)
+        return any(self.usable(entry) for entry in entries)
+
+    def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
+        """Why this call would be a hit or a miss: which argument, helper, global, class or package differs from the nearest stored call."""
+        from mlflowish.steps.explaining import explain
+
+        return explain(self, args, kwargs)
+
+    def history(self) -> Table:
+        """Past calls of this step that ran, oldest first: key, time, duration, status, arguments."""
+        from mlflowish.steps.past import history
+
+        return history(self)
+
+    def forget(self, /, *args: Any, **kwargs: Any) -> int:
+        """Drop the entry of this call; without arguments, all of the step's. Returns how many were dropped. What hits it now is computed again."""
+        from mlflowish.steps.past import forget
+
+        return forget(self, args, kwargs)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What the code is now: `.digest` and `.parts`, everything that it depends on."""
+        return self.identifier.current()
+
+    # -- many at once -----------------------------------------------------------------------------------------------------------
+
+    def submit(self, /, *args: Any, **kwargs: Any) -> Future:
+        """A future of the call on the active executor. Futures among the arguments, also inside lists, tuples and dicts, are waited for."""
+        from mlflowish.steps.fanout import submit
+
+        return submit(self, args, kwargs)
+
+    def map(self, /, *iterables: Any, **common: Any) -> list[Any]:
+        """The results of a call for each item (of each iterable, in step), in order; `common` goes to every call.
+
+        Only items without a stored result run, on the active executor. All are finished before a failure is raised, as StepError with
+        `.failures` (index -> exception); running it again computes only what failed.
+        """
+        from mlflowish.steps.fanout import map_step
+
+        return map_step(self, iterables, common)
+
+    # -- being a function -----------------------------------------------------------------------------------------------------
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else BoundStep(self, instance)
+
+    def warn(self, reason: str) -> None:
+        """Tell the caller that the value was returned, and why the store has no part in it."""
+        warnings.warn(f"{self.name}: {reason}", UncachedWarning, stacklevel=_stacklevel())
+
+    def __reduce__(self) -> Any:
+        if _is_importable(self):
+            return _by_name, (self.fn.__module__, self.fn.__qualname__)
+        return type(self), (self.fn, self.options)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}{inspect.signature(self.fn)}>"
+
+
+class BoundStep:
+    """A step as the method of an instance: everything that a `Step` has, with the instance as first argument."""
+
+    def __init__(self, step: Step, instance: Any) -> None:
+        self.__wrapped__ = step
+        self.__self__ = instance
+        self.__name__ = getattr(step, "__name__", step.name)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(object.__getattribute__(self, "__wrapped__"), name)
+        if name in ("call", "is_cached", "explain", "submit"):
+            return functools.partial(found, self.__self__)
+        if name == "forget":
+            return lambda *args, **kwargs: found(self.__self__, *args, **kwargs)
+        if name == "map":
+            from mlflowish.steps.fanout import map_step
+
+            return lambda *iterables, **common: map_step(self.__wrapped__, iterables, common, instance=(self.__self__,))
+        return found
+
+    def __repr__(self) -> str:
+        return f"<bound {self.__wrapped__!r} of {type(self.__self__).__name__}>"
+
+
+def load_value(store: Store, entry: Entry) -> Any:
+    """The value of an entry: new and the caller's own, each time."""
+    readers = [store.objects.reader(ref) for ref in entry.objects] if entry.objects else ()
+    return decode(entry.codec, entry.head, readers, allow_pickle=store.allow_pickle)
+
+
+def _is_importable(step: Step) -> bool:
+    import sys
+
+    module = sys.modules.get(getattr(step.fn, "__module__", "") or "")
+    if module is None or module.__name__ == "__main__":
+        return False
+    found: Any = module
+    for name in getattr(step.fn, "__qualname__", "<locals>").split("."):
+        found = getattr(found, name, None)
+    return found is step
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    import importlib
+
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = inspect.getattr_static(found, name) if isinstance(found, type) else getattr(found, name)
+    return found
+
+
+def _stacklevel() -> int:
+    """How far up the first frame outside this package is: warnings point at the user's line."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(("mlflowish.", "contextlib", "asyncio")):
+        frame, level = frame.f_back, level + 1
+    return max(level - 1, 1)

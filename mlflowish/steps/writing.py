@@ -1,0 +1,124 @@
+"""From a computed value to an entry: encode, store the objects, then the entry that names them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+import types
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from mlflowish.codecs import Encoded, describe, drain, encode
+from mlflowish.codecs.base import Part, PartReader
+from mlflowish.errors import UncacheableError
+from mlflowish.hashing import digest
+from mlflowish.storage import ObjectRef
+from mlflowish.store import Entry, Meta, Store
+
+_HOST = socket.gethostname()
+_PYTHON = platform.python_version()
+_PARALLEL_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value whose bytes rest in the store, and what an entry needs to name them."""
+
+    value: Any
+    codec: str
+    head: bytes
+    objects: tuple[ObjectRef, ...]
+    executes_code: bool
+    digest: bytes | None
+
+
+def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # noqa: A002  the option's promised name
+    """Put the value's bytes into the store. Generators are drained: the value of the record is then their re-iterable form.
+
+    UncacheableError when no codec can store it, StorageError when the store cannot take it.
+    """
+    encoded = encode(value, format=format)
+    if sum(part.size_bytes for part in encoded.parts) < _PARALLEL_BYTES:
+        objects = tuple(store.objects.put(part.chunks, part.size_bytes) for part in encoded.parts)
+        return _stored(value, encoded, objects, output_digest(value))
+    # Digest and writing both wait for memory and disk, not for each other.
+    with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-digest") as pool:
+        pending = pool.submit(output_digest, value)
+        objects = tuple(store.objects.put(part.chunks, part.size_bytes) for part in encoded.parts)
+        return _stored(value, encoded, objects, pending.result())
+
+
+def store_generator(store: Store, iterator: Iterator[Any]) -> Stored:
+    """Drain a generator into the store, a chunk at a time."""
+    refs: list[ObjectRef] = []
+
+    def store_part(part: Part) -> PartReader:
+        refs.append(store.objects.put(part.chunks, part.size_bytes))
+        return store.objects.reader(refs[-1])
+
+    items, encoded = drain(iterator, store_part)
+    return _stored(items, encoded, tuple(refs), output_digest(items))
+
+
+def in_memory(iterator: Iterator[Any]) -> Items:
+    """The items of a generator that cannot be stored, re-iterable all the same."""
+    return Items.of(list(iterator))
+
+
+def remembering(iterator: Iterator[Any], kept: list[Any]) -> Iterator[Any]:
+    """The same items, each kept as it passes."""
+    for item in iterator:
+        kept.append(item)
+        yield item
+
+
+def is_generator(value: Any) -> bool:
+    """Is it a generator, whose items are its value?"""
+    return isinstance(value, types.GeneratorType)
+
+
+def output_digest(value: Any) -> bytes | None:
+    """The value digest of a result, None for a value that has none."""
+    try:
+        return digest(value, path="result")
+    except UncacheableError:
+        return None
+
+
+def _stored(value: Any, encoded: Encoded, objects: tuple[ObjectRef, ...], value_digest: bytes | None) -> Stored:
+    return Stored(value, encoded.codec, encoded.head, objects, encoded.executes_code, value_digest)
+
+
+def make_entry(key: bytes, stored: Stored, meta: Meta, observed: tuple[tuple[str, str, bytes], ...]) -> Entry:
+    """The entry of a stored value, with a fresh id."""
+    return Entry(
+        key,
+        os.urandom(16),
+        time.time(),
+        stored.codec,
+        stored.head,
+        stored.objects,
+        stored.executes_code,
+        observed,
+        meta.packed(),
+    )
+
+
+def describe_call(**fields: Any) -> Meta:
+    """The description of a call made here and now."""
+    return Meta(host=_HOST, pid=os.getpid(), python=_PYTHON, **fields)
+
+
+def described(name: str, value: Any) -> str:
+    """One line about an argument; nothing of a value whose name sounds like a secret."""
+    return "(hidden)" if sounds_secret(name) else describe(value)
+
+
+def sounds_secret(name: str) -> bool:
+    """Does the name say that its value must not be shown or stored?"""
+    lowered = name.lower()
+    return any(word in lowered for word in ("password", "passwd", "secret", "token", "credential", "api_key", "apikey"))

@@ -1,0 +1,13 @@
+"""One opened location: storage, objects, journals, entries; `File` and `Dir`; and which store is the active one."""
+
+from mlflowish.codecs import register
+from mlflowish.store.active import active_store, as_store, use
+from mlflowish.store.entries import Entry, Event, Meta
+from mlflowish.store.files import Dir, DirCodec, File, FileCodec
+from mlflowish.store.store import Store
+from mlflowish.store.table import Table
+
+register(FileCodec(), File)
+register(DirCodec(), Dir)
+
+__all__ = ["Dir", "Entry", "Event", "File", "Meta", "Store", "Table", "active_store", "as_store", "use"]

@@ -1,0 +1,177 @@
+"""Entries: what is stored under the key of a call, as records of the `calls` journal.
+
+A record begins with its kind (one byte) and the step's tag (8 bytes of BLAKE3 over its name, so that the calls of one
+step are found without parsing the others). Then one msgpack array. Records never change: to forget an entry is a *tombstone* record under the same
+key that names the ids it removes, so union stays the only merge (an observed-remove set: Shapiro et al., 2011, INRIA RR-7506).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+from blake3 import blake3
+
+from mlflowish.errors import IntegrityError
+from mlflowish.storage.objects import ObjectRef
+
+ENTRY, TOMBSTONE, EVENT = b"\x01", b"\x02", b"\x03"
+_HEAD = 9  # kind + step tag
+
+
+@functools.lru_cache(maxsize=4096)
+def step_tag(name: str) -> bytes:
+    """8 bytes that stand for a step's name at the head of its records."""
+    return bytes(blake3(b"mlf1.step\0" + name.encode("utf-8", "surrogatepass")).digest(length=8))
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What an entry says about the call that made it; times in seconds since 1970 (UTC), digests as 32 hex digits."""
+
+    step: str
+    fingerprint: str
+    arguments: tuple[tuple[str, str, str], ...] = ()  # name, digest, description
+    output: str | None = None
+    output_description: str = ""
+    duration_s: float = 0.0
+    status: str = "computed"  # computed | uncached | failed
+    reason: str = ""
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+    host: str = ""
+    pid: int = 0
+    python: str = ""
+    extras: tuple[tuple[str, str], ...] = ()  # declared extras: name, digest
+
+    def packed(self) -> bytes:
+        """The msgpack form: an array in field order, so that fields can be added at its end."""
+        return bytes(msgpack.packb([getattr(self, name) for name in _META_FIELDS], unicode_errors="surrogatepass"))
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Meta:
+        try:
+            values = msgpack.unpackb(data, use_list=False, unicode_errors="surrogatepass")
+        except ValueError as error:
+            raise IntegrityError(f"the description of a call cannot be parsed: {error}") from error
+        return cls(**dict(zip(_META_FIELDS, values, strict=False)))
+
+
+_META_FIELDS = tuple(Meta.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored result: `head` and `objects` are what its codec needs; `meta` is parsed when asked for."""
+
+    key: bytes
+    id: bytes
+    created_s: float
+    codec: str
+    head: bytes
+    objects: tuple[ObjectRef, ...] = ()
+    executes_code: bool = False
+    observed: tuple[tuple[str, str, bytes], ...] = ()  # module, qualname, unit digest: checked before the entry may hit
+    packed_meta: bytes = field(default=b"", repr=False)
+
+    @property
+    def meta(self) -> Meta:
+        """What made it."""
+        return Meta.unpacked(self.packed_meta)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A call that left no result to read back: it failed, or could not be cached."""
+
+    key: bytes
+    id: bytes
+    created_s: float
+    packed_meta: bytes = field(default=b"", repr=False)
+
+    @property
+    def meta(self) -> Meta:
+        """What happened."""
+        return Meta.unpacked(self.packed_meta)
+
+
+def pack_entry(entry: Entry, tag: bytes) -> bytes:
+    """The journal payload of an entry."""
+    body = (
+        entry.id,
+        entry.created_s,
+        entry.codec,
+        entry.head,
+        [(ref.name, ref.size_bytes) for ref in entry.objects],
+        entry.executes_code,
+        entry.observed,
+        entry.packed_meta,
+    )
+    return ENTRY + tag + bytes(msgpack.packb(body, unicode_errors="surrogatepass"))
+
+
+def pack_event(event: Event, tag: bytes) -> bytes:
+    """The journal payload of an event."""
+    return EVENT + tag + bytes(msgpack.packb((event.id, event.created_s, event.packed_meta)))
+
+
+def pack_tombstone(ids: Iterable[bytes], tag: bytes) -> bytes:
+    """The journal payload that removes the entries with these ids, under the key they stand under."""
+    return TOMBSTONE + tag + bytes(msgpack.packb(sorted(ids)))
+
+
+def unpack_entry(key: bytes, payload: bytes) -> Entry:
+    """The entry in a payload of kind `ENTRY`."""
+    try:
+        fields: Sequence[Any] = msgpack.unpackb(payload[_HEAD:], use_list=False, unicode_errors="surrogatepass")
+        entry_id, created_s, codec, head, objects, executes_code, observed, packed_meta = fields[:8]
+        refs = tuple(ObjectRef(name, size) for name, size in objects) if objects else ()
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"an entry of key {key.hex()} cannot be parsed: {error}", key=key.hex()) from error
+    return Entry(key, entry_id, created_s, codec, head, refs, executes_code, observed, packed_meta)
+
+
+def unpack_event(key: bytes, payload: bytes) -> Event:
+    """The event in a payload of kind `EVENT`."""
+    try:
+        event_id, created_s, packed_meta = msgpack.unpackb(payload[_HEAD:], use_list=False)[:3]
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"an event of key {key.hex()} cannot be parsed: {error}", key=key.hex()) from error
+    return Event(key, event_id, created_s, packed_meta)
+
+
+def unpack_tombstone(payload: bytes) -> list[bytes]:
+    """The ids that a payload of kind `TOMBSTONE` removes."""
+    try:
+        return [bytes(entry_id) for entry_id in msgpack.unpackb(payload[_HEAD:])]
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"a tombstone cannot be parsed: {error}") from error
+
+
+def live_entries(key: bytes, payloads: Sequence[bytes]) -> list[Entry]:
+    """The entries among the records of one key that no tombstone removes, newest first."""
+    if len(payloads) == 1 and payloads[0][:1] == ENTRY:  # nearly every hit
+        return [unpack_entry(key, payloads[0])]
+    removed: set[bytes] = set()
+    entries: dict[bytes, Entry] = {}
+    for payload in payloads:
+        kind = payload[:1]
+        if kind == ENTRY:
+            entry = unpack_entry(key, payload)
+            entries[entry.id] = entry
+        elif kind == TOMBSTONE:
+            removed.update(unpack_tombstone(payload))
+    alive = [entry for entry_id, entry in entries.items() if entry_id not in removed]
+    return sorted(alive, key=lambda entry: (entry.created_s, entry.id), reverse=True)
+
+
+def fold(key: bytes, payloads: list[bytes]) -> list[bytes]:
+    """What compaction keeps of one key: all but the entries that a tombstone removes. Tombstones stay: a copy of what they remove may
+    still stand in a journal that this compaction did not see."""
+    if not any(payload[:1] == TOMBSTONE for payload in payloads):
+        return payloads
+    alive = {entry.id for entry in live_entries(key, payloads)}
+    return [p for p in payloads if p[:1] != ENTRY or unpack_entry(key, p).id in alive]

@@ -1,0 +1,59 @@
+"""The FORMAT record at the root of a store: which format it is in, and its id. See docs/format.md."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+
+from mlflowish.errors import FormatVersionError, IntegrityError, NotFoundError
+from mlflowish.storage.base import Storage
+
+FORMAT_VERSION = 1
+_PATH = "FORMAT"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The parsed FORMAT record."""
+
+    version: int
+    store_id: str
+
+
+def read_layout(storage: Storage) -> Layout | None:
+    """The store's format, None if nothing was ever written there; FormatVersionError if it is newer than this version reads."""
+    try:
+        raw = storage.get(_PATH)
+    except NotFoundError:
+        return None
+    try:
+        record = json.loads(raw)
+        version, store_id = int(record["version"]), str(record["id"])
+        if record["name"] != "mlflowish":
+            raise ValueError("the name is not mlflowish")
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{storage.url}/{_PATH} is not the format record of a store ({error}). Point to another location, or restore "
+            f'that file: {{"id": "...", "name": "mlflowish", "version": {FORMAT_VERSION}}}',
+            url=storage.url,
+        ) from error
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"The store at {storage.url} is in format {version}; this version of mlflowish reads up to {FORMAT_VERSION}. "
+            "Upgrade: pip install -U mlflowish. Nothing was changed.",
+            url=storage.url,
+            found=version,
+            supported=FORMAT_VERSION,
+        )
+    return Layout(version, store_id)
+
+
+def create_layout(storage: Storage) -> Layout:
+    """Write the FORMAT record of a new store, or read what another writer wrote first."""
+    record = {"id": secrets.token_hex(16), "name": "mlflowish", "version": FORMAT_VERSION}
+    storage.put_if_absent(_PATH, json.dumps(record, sort_keys=True).encode() + b"\n")
+    layout = read_layout(storage)
+    if layout is None:
+        raise IntegrityError(f"{storage.url}/{_PATH} vanished just after it was written", url=storage.url)
+    return layout

@@ -1,0 +1,198 @@
+"""One opened location: its backend, its objects, its journals, and the entries of calls that live in them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlflowish.errors import InvalidInputError, MlflowishError
+from mlflowish.store import entries as records
+from mlflowish.store.entries import Entry, Event
+from mlflowish.store.layout import FORMAT_VERSION, create_layout, read_layout
+
+if TYPE_CHECKING:
+    from mlflowish.journals import Journals
+    from mlflowish.storage import ObjectStore, Storage
+
+Verify = Literal["sealed", "always", "never"]
+
+# The stores of the enclosing `with` blocks, innermost last: a tuple, so that threads and tasks each see their own.
+block_stores: ContextVar[tuple[Store, ...]] = ContextVar("mlflowish_stores", default=())
+
+
+class Store:
+    """A store at a local path or fsspec URL; `with store:` makes it the active one in the block.
+
+    `Store("s3://team/lab", key=..., secret=...)`: options beyond ours go to fsspec. Nothing is created before the first write.
+
+    `allow_pickle=False` refuses to load results that only pickle could store: loading a pickle executes code, so use it for stores that others
+    can write to and that you do not trust. `verify`: "sealed" (default) hashes an object when its file was touched since it was last
+    checked, "always" on every load, "never" not at all.
+
+    Thread-safe, process-safe and fork-safe. Picklable: it travels as URL and options. Raises InvalidInputError or CapabilityError for a URL that names no
+    known backend, MissingExtraError when a driver is not installed, FormatVersionError (at first use) for a store of a newer format.
+
+    >>> import mlflowish as mf
+    >>> with mf.Store("memory://doc-store") as store:
+    ...     mf.active_store() is store
+    True
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | None = None,
+        *,
+        allow_pickle: bool = True,
+        verify: Verify = "sealed",
+        **storage_options: Any,
+    ) -> None:
+        from mlflowish import settings
+        from mlflowish.storage import ObjectStore, open_storage
+
+        if verify not in ("sealed", "always", "never"):
+            raise InvalidInputError(f"verify is 'sealed', 'always' or 'never', found {verify!r}", found=verify)
+        location = settings.default_store_url() if url is None else os.fspath(url)
+        self._arguments = (location, allow_pickle, verify, storage_options)
+        self.allow_pickle = allow_pickle
+        self.storage: Storage = open_storage(location, **storage_options)
+        self.objects: ObjectStore = ObjectStore(self.storage, verify=verify)
+        self._journals: dict[str, Journals] = {}
+        self._lock = threading.RLock()
+        self._checked = False
+        self._created = False
+
+    @property
+    def url(self) -> str:
+        """Where it is, without secrets."""
+        return self.storage.url
+
+    def journals(self, kind: str) -> Journals:
+        """The journals of one kind of record (`calls`, `fingerprints`, ...)."""
+        found = self._journals.get(kind)
+        return found if found is not None else self._open_journals(kind)
+
+    def _open_journals(self, kind: str) -> Journals:
+        from mlflowish.journals import Journals
+
+        self.check_format()
+        with self._lock:
+            if kind not in self._journals:
+                self._journals[kind] = Journals(self.storage, kind)
+            return self._journals[kind]
+
+    def check_format(self) -> None:
+        """FormatVersionError if a newer version wrote this store; costs one read, once."""
+        if self._checked:
+            return
+        self._created = read_layout(self.storage) is not None
+        self._checked = True
+
+    def create(self) -> None:
+        """Make the location a store, if it is none yet: done by the first write."""
+        self.check_format()
+        if self._created:
+            return
+        create_layout(self.storage)
+        if self.storage.capabilities.local_paths:
+            # Results do not belong into the user's version control.
+            self.storage.put_if_absent(".gitignore", b"*\n")
+        self._created = True
+
+    # -- entries ------------------------------------------------------------------------------------------------------------
+
+    def entries(self, key: bytes) -> list[Entry]:
+        """What is stored under the key of a call, newest first; [] if nothing is. One look-up."""
+        payloads = self.journals("calls").get(key)
+        return records.live_entries(key, payloads) if payloads else []
+
+    def add_entry(self, entry: Entry, *, step: str) -> None:
+        """Store an entry whose objects are stored already: acknowledged when this returns."""
+        self.create()
+        self.journals("calls").append(entry.key, records.pack_entry(entry, records.step_tag(step)))
+
+    def add_event(self, event: Event, *, step: str) -> None:
+        """Record a call that left no result."""
+        self.create()
+        self.journals("calls").append(event.key, records.pack_event(event, records.step_tag(step)))
+
+    def forget(self, key: bytes, entry_ids: Sequence[bytes], *, step: str) -> None:
+        """Remove these entries of a key: they never hit again. Their objects stay until garbage collection."""
+        if entry_ids:
+            self.journals("calls").append(key, records.pack_tombstone(entry_ids, records.step_tag(step)))
+
+    def calls(self, step: str | None = None) -> Iterator[Entry | Event]:
+        """Every live entry and every event, of one step or of all, in no order. Reads everything there is."""
+        tag = None if step is None else records.step_tag(step)
+        removed: set[bytes] = set()
+        found: dict[bytes, Entry | Event] = {}
+        for key, payload in self.journals("calls").scan():
+            if tag is not None and payload[1:9] != tag:
+                continue
+            kind = payload[:1]
+            if kind == records.ENTRY:
+                entry = records.unpack_entry(key, payload)
+                found[entry.id] = entry
+            elif kind == records.EVENT:
+                event = records.unpack_event(key, payload)
+                found[event.id] = event
+            elif kind == records.TOMBSTONE:
+                removed.update(records.unpack_tombstone(payload))
+        return (record for record_id, record in found.items() if record_id not in removed)
+
+    # -- life -----------------------------------------------------------------------------------------------------------------
+
+    def compact(self) -> None:
+        """Merge journals into segments now. It happens by itself; this is for impatient people and tests."""
+        for kind in ("calls", "fingerprints", "accepted"):
+            self.journals(kind).compact(records.fold if kind == "calls" else None)
+
+    def flush(self) -> None:
+        """Remote stores: ship what is spooled on this machine now. Local stores have nothing to ship."""
+        for journals in list(self._journals.values()):
+            journals.flush()
+
+    def close(self) -> None:
+        """Ship what is spooled and release files; a closed store opens again by itself when it is used."""
+        with self._lock:
+            for journals in self._journals.values():
+                journals.close()
+            self._journals.clear()
+            self._checked = False
+
+    def __enter__(self) -> Store:
+        block_stores.set((*block_stores.get(), self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        block_stores.set(block_stores.get()[:-1])
+        self.flush()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, self._arguments
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Store) and other._arguments == self._arguments
+
+    def __hash__(self) -> int:
+        return hash(self._arguments[0])
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        rows = [("location", self.url), ("format", str(FORMAT_VERSION))]
+        try:
+            calls = sum(isinstance(record, Entry) for record in self.calls())
+            rows.append(("stored results", str(calls)))
+        except MlflowishError as error:
+            rows.append(("state", str(error)))
+        return card("Store", rows)
+
+
+def _reopen(location: str, allow_pickle: bool, verify: Verify, options: dict[str, Any]) -> Store:
+    return Store(location, allow_pickle=allow_pickle, verify=verify, **options)
