@@ -1,0 +1,71 @@
+"""The entry point: dispatches to the commands, and turns errors into one message and an exit code.
+
+Exit codes: 0 done; 1 it could not be done (an error of ours: one message on standard error, no traceback); 2 the
+command line cannot be meant; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mlflowish.cli.demo import demo
+from mlflowish.cli.entries import forget, show, steps
+from mlflowish.cli.explain import explain
+from mlflowish.cli.stores import compact, status
+from mlflowish.errors import MlflowishError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mlflowish", prog_name="mlflowish")
+def cli() -> None:
+    """Look into a store of cached steps.
+
+    Without --store it is the store that your code would use in this folder: $MLFLOWISH_STORE, else [tool.mlflowish]
+    store in pyproject.toml, else the folder .mlflowish.
+    """
+
+
+for _command in (demo, status, steps, show, explain, forget, compact):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(given))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and give its exit code."""
+    try:
+        cli.main(args=list(arguments), prog_name="mlflowish", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except MlflowishError as error:
+        _report(error, as_json="--json" in arguments)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _report(error: MlflowishError, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": {"code": error.code, "message": error.message}}), file=sys.stderr)
+    else:
+        print(f"mlflowish: {error.message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""How results are printed: tables and lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_NARROWEST = 120  # columns of a table in a pipe or a log, where nobody says how wide the page is
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def console() -> Console:
+    """Where text for people goes: standard output, coloured when it is a terminal."""
+    from rich.console import Console
+
+    found = Console(highlight=False, soft_wrap=False)
+    return found if sys.stdout.isatty() else Console(highlight=False, width=max(found.width, _NARROWEST))
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
+) -> None:
+    """Rows of texts under their names; columns in `numbers` stand to the right."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console().print(table)
+
+
+def print_facts(rows: Iterable[tuple[str, str]]) -> None:
+    """Names and texts, a line each."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(escape(name), escape(text))
+    console().print(table)
+
+
+def seconds(value: float) -> str:
+    """A duration to three digits: `12.3 ms`, `4.10 s`, `2 min 5 s`."""
+    if value < 0.0995:
+        return f"{value * 1e3:.2f} ms" if value < 0.00995 else f"{value * 1e3:.1f} ms"
+    if value < 60:
+        return f"{value:.2f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(value_bytes: int) -> str:
+    """A number of bytes to three digits: `512 B`, `1.2 kB`, `3.4 MB`."""
+    if value_bytes < 1000:
+        return f"{value_bytes} B"
+    number = float(value_bytes)
+    for unit in ("kB", "MB", "GB", "TB"):
+        number /= 1000
+        if number < 999.5 or unit == "TB":
+            break
+    return f"{number:.1f} {unit}"
+
+
+def utc(time_s: float) -> str:
+    """Seconds since 1970 as ISO 8601 text, for programs."""
+    return datetime.datetime.fromtimestamp(time_s, tz=datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def local(time_s: float) -> str:
+    """Seconds since 1970 as the clock on the wall shows it, for people."""
+    return datetime.datetime.fromtimestamp(time_s).astimezone().strftime("%Y-%m-%d %H:%M:%S")
