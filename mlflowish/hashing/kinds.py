@@ -1,0 +1,96 @@
+"""Which expander takes a value apart: found by its exact type first, then by the library that its class comes from."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from mlflowish.hashing import builtin, instances
+from mlflowish.hashing.tree import Expand, Walk
+from mlflowish.hashing.writer import Done, Node, head, silent
+
+# Library -> the module of this package that knows its types. Each has `expander_for(cls) -> Expand | None`.
+_LIBRARIES = {
+    "numpy": "arrays",
+    "pandas": "frames",
+    "polars": "polars_frames",
+    "pyarrow": "arrow",
+    "scipy": "sparse",
+    "torch": "tensors",
+    "networkx": "networks",
+    "pydantic": "models",
+}
+_CODE_TYPES = (
+    type,
+    types.FunctionType,
+    types.ModuleType,
+    types.CodeType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    functools._lru_cache_wrapper,
+)
+
+_registered: dict[type, Callable[[Any], Any]] = {}
+# Only types that live as long as the interpreter: classes of a project come and go in a notebook.
+_lasting: dict[type, Expand] = dict(builtin.EXPANDERS)
+
+
+def register(cls: type, digester: Callable[[Any], Any]) -> None:
+    """Put a user's digester in front of everything else for its class."""
+    _registered[cls] = digester
+
+
+def expander(cls: type) -> Expand:
+    """How to take a value of exactly this class apart."""
+    if cls in _registered:
+        return _registered_expand
+    found = _lasting.get(cls)
+    if found is not None:
+        return found
+    if hasattr(cls, "__mlf_digest__"):
+        return _own_expand
+    if issubclass(cls, _CODE_TYPES):
+        return _code_expand
+    found = builtin.expander_for(cls)
+    if found is None:
+        found = _library_expander(cls)
+    return found if found is not None else instances.expander_for(cls)
+
+
+def _library_expander(cls: type) -> Expand | None:
+    for base in cls.__mro__:
+        module = base.__module__
+        library = module.partition(".")[0] if isinstance(module, str) else ""
+        if library in _LIBRARIES:
+            found: Expand | None = import_module(f"mlflowish.hashing.{_LIBRARIES[library]}").expander_for(cls)
+            if found is not None:
+                if base is cls:
+                    _lasting[cls] = found
+                return found
+    return None
+
+
+def _registered_expand(value: Any, walk: Walk) -> Node:
+    return _tagged("registered", value, _registered[type(value)](value), walk)
+
+
+def _own_expand(value: Any, walk: Walk) -> Node:
+    return _tagged("own", value, value.__mlf_digest__(), walk)
+
+
+def _tagged(tag: str, value: Any, content: Any, walk: Walk) -> Node:
+    if content is value:
+        walk.refuse(value, "its digester returned the object itself")
+    return Node(head(tag, *walk.identity(type(value))), (content,), silent)
+
+
+def _code_expand(value: Any, walk: Walk) -> Done:
+    from mlflowish.hashing.writer import leaf
+
+    return leaf("code", bytes(walk.code(value, walk.path)))
