@@ -1,9 +1,9 @@
 """Every code block of the README and of docs/ is run: what the pages say is what happens.
 
 A page is run in a folder of its own, from top to bottom. ```python blocks are one program; a line
-`expression  # -> text` checks that the expression's repr is that text. A block with `title="name.py"` is written to that
-file. Lines `$ python ...` and `$ mlflowish ...` of ```console blocks are run in the order of the page, and must end with
-exit code 0.
+`expression  # -> text` checks that the expression's repr is that text. A block with `title="name.py"` is written to
+that file. Lines `$ python ...` and `$ mlflowish ...` of ```console blocks are run in the order of the page, and must
+end with exit code 0.
 """
 
 import os

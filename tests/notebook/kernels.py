@@ -1,0 +1,69 @@
+"""A notebook as a person runs one: cells sent to a real kernel, which can be restarted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+TIMEOUT_S = 60
+
+
+class CellError(Exception):
+    """A cell raised."""
+
+
+class Notebook:
+    """One kernel and its client; `store` is the active store of its cells."""
+
+    def __init__(self, folder: Path, store: Path) -> None:
+        self._folder, self._store = folder, store
+        self._manager = KernelManager(kernel_name="python3")
+        self._start()
+
+    def run(self, cell: str) -> dict[str, Any]:
+        """Run one cell; the MIME bundle of its last expression, plus what it printed under `stdout` and `stderr`."""
+        message = self._client.execute(cell, store_history=True)
+        bundle: dict[str, Any] = {"stdout": "", "stderr": ""}
+        while True:
+            try:
+                reply = self._client.get_iopub_msg(timeout=TIMEOUT_S)
+            except Empty as error:
+                raise CellError(f"the cell took more than {TIMEOUT_S} s: {cell}") from error
+            if reply["parent_header"].get("msg_id") != message:
+                continue
+            kind, content = reply["msg_type"], reply["content"]
+            if kind == "error":
+                raise CellError("\n".join(content["traceback"]))
+            if kind == "stream":
+                bundle[content["name"]] += content["text"]
+            elif kind in ("execute_result", "display_data"):
+                bundle.update(content["data"])
+            elif kind == "status" and content["execution_state"] == "idle":
+                self._client.get_shell_msg(timeout=TIMEOUT_S)
+                return bundle
+
+    def value(self, expression: str) -> str:
+        """The plain text of an expression."""
+        return str(self.run(expression)["text/plain"])
+
+    def restart(self) -> None:
+        """A new process that remembers nothing."""
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+    def _start(self) -> None:
+        env = {**os.environ, "MLFLOWISH_STORE": str(self._store), "IPYTHONDIR": str(self._folder / "ipython")}
+        self._manager.start_kernel(cwd=str(self._folder), env=env)
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=TIMEOUT_S)
+        self.run("import mlflowish as mf")
