@@ -1,0 +1,243 @@
+"""The face of this room: one kind of records in one storage."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import weakref
+from collections.abc import Iterator
+from heapq import merge as merge_sorted
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from mlflowish import settings
+from mlflowish.errors import InvalidInputError
+from mlflowish.journals.access import access_to
+from mlflowish.journals.compaction import MAX_JOURNALS, CompactionReport, Fold
+from mlflowish.journals.compactor import Compactor
+from mlflowish.journals.frames import KEY_BYTES, MAX_KIND_BYTES, MAX_PAYLOAD_BYTES
+from mlflowish.journals.view import View
+from mlflowish.journals.writer import Fsync, JournalWriter, Writer
+from mlflowish.storage.base import Storage
+
+_KIND = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_KIND_BYTES - 1}}}\Z")
+
+
+class Journals:
+    """Records of one `kind` in one storage: append and look up by a 16-byte key; safe with many threads, processes and machines.
+
+    Records are facts: they never change, the same one twice is one, and several payloads may stand under a key. `fsync="always"` makes
+    each append survive power loss, at the price of a disk flush; "process" survives the death of the process. `refresh_s` is how old the view
+    of a bucket may be before an answer "there is none"; a local store is always looked at. For buckets, records go
+    through a spool below `spool_dir`, shipped every `ship_every_s`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        kind: str,
+        *,
+        spool_dir: Path | None = None,
+        roll_bytes: int = 8 << 20,
+        fsync: Fsync = "process",
+        refresh_s: float = 1.0,
+        ship_every_s: float = 2.0,
+    ) -> None:
+        if not _KIND.match(kind):
+            raise InvalidInputError(f"A kind of journal is up to {MAX_KIND_BYTES} of a-z, 0-9 and '-', found {kind!r}", found=kind)
+        if fsync not in ("process", "always"):
+            raise InvalidInputError(f"fsync is 'process' or 'always', found {fsync!r}", found=fsync)
+        self.storage, self.kind = storage, kind
+        self._options: dict[str, Any] = {
+            "spool_dir": spool_dir,
+            "roll_bytes": roll_bytes,
+            "fsync": fsync,
+            "refresh_s": refresh_s,
+            "ship_every_s": ship_every_s,
+        }
+        self._lock = threading.RLock()
+        self._compacting = threading.Lock()
+        self._access = access_to(storage, _private_folder("journals", storage))
+        self._view = View(storage, kind, access=self._access, refresh_s=refresh_s)
+        self._answers = self._view.answers
+        self._compactor = Compactor(storage, kind, access=self._access)
+        self._writer: Writer | None = None
+        _living.add(self)
+        if not storage.capabilities.append and self._spool_folder().is_dir():
+            self._open_writer()  # ships what dead processes left, though this one may only read
+
+    def append(self, key: bytes, payload: bytes) -> None:
+        """Add one record. When this returns, it survives `kill -9`, and other processes of a local store see it.
+
+        StorageError (ReadOnlyError) if it could not be written: nothing that was acknowledged before is touched, and a later append
+        works as soon as the storage does.
+        """
+        if len(key) != KEY_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
+            raise _refused(key, payload)
+        with self._lock:
+            writer = self._writer
+            if writer is None:
+                writer = self._open_writer()
+            writer.append(key, payload)
+
+    def get(self, key: bytes) -> tuple[bytes, ...]:
+        """All payloads known under `key`, each once; `()` if there are none, after a look for news.
+
+        A payload that another process adds under a key that already has one is seen after the next `refresh`.
+        """
+        found = self._answers.get(key)
+        if found is not None:
+            return found
+        if len(key) != KEY_BYTES:
+            raise _refused(key, b"")
+        with self._lock:
+            return self._view.find(key)
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every record once, in order of the keys, as of now. Bounded memory, whatever their number."""
+        with self._lock:
+            self._view.refresh(force=True)
+            sources = self._view.sources()
+        last: bytes | None = None
+        for item in merge_sorted(*sources):
+            if item != last:
+                last = item
+                yield item[:KEY_BYTES], item[KEY_BYTES:]
+
+    def refresh(self) -> None:
+        """Read what other processes and machines have added."""
+        with self._lock:
+            self._view.refresh(force=True)
+
+    def compact(self, fold: Fold | None = None) -> CompactionReport:
+        """Merge all journals that no living process writes to, and all segments, into as few segments as can be.
+
+        It also happens by itself, a little at a time. `fold(key, payloads)` returns the payloads to keep. It sees what is merged here, not what living writers
+        still hold, and another compactor may be at work without it: keep tombstones, drop what they bury.
+        """
+        writer = self._writer
+        if writer is not None:
+            writer.seal()
+            writer.flush()
+        with self._compacting:
+            report = self._compactor.compact(fold)
+        self.refresh()
+        return report
+
+    def flush(self) -> None:
+        """Buckets: ship what is in the spool now, StorageError if that fails. Local: make what was appended survive power loss."""
+        writer = self._writer
+        if writer is not None:
+            writer.flush()
+
+    def close(self) -> None:
+        """Let go of the journal, so that others may compact it. The object stays usable: a later append begins another."""
+        with self._lock:
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.storage, self.kind, self._options)
+
+    def __repr__(self) -> str:
+        return f"Journals({self.storage.url!r}, {self.kind!r})"
+
+    def _open_writer(self) -> Writer:
+        options = self._options
+        if self.storage.capabilities.append:
+            self._tidy(MAX_JOURNALS)
+            self._writer = JournalWriter(
+                self.storage,
+                self.kind,
+                self._view,
+                self._lock,
+                roll_bytes=options["roll_bytes"],
+                fsync=options["fsync"],
+                after_sealing=lambda: self._tidy(MAX_JOURNALS),
+            )
+            return self._writer
+        from mlflowish.journals.spool import SpoolWriter
+
+        spool = SpoolWriter(
+            self.storage,
+            self.kind,
+            self._view,
+            self._lock,
+            folder=self._spool_folder(),
+            fsync=options["fsync"],
+            ship_every_s=options["ship_every_s"],
+            after_shipping=lambda: self._tidy(MAX_JOURNALS),
+        )
+        self._writer = spool
+        spool.take_over()
+        return spool
+
+    def _spool_folder(self) -> Path:
+        base: Path | None = self._options["spool_dir"]
+        return (base or _private_folder("spool", self.storage)) / self.kind
+
+    def _tidy(self, max_journals: int) -> None:
+        if not self._compacting.acquire(blocking=False):
+            return
+        try:
+            worked = self._compactor.tidy(max_journals=max_journals)
+        finally:
+            self._compacting.release()
+        if worked:
+            self.refresh()
+
+    def _after_fork(self) -> None:
+        self._lock, self._compacting = threading.RLock(), threading.Lock()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.after_fork()
+
+
+def _reopen(storage: Storage, kind: str, options: dict[str, Any]) -> Journals:
+    return Journals(storage, kind, **options)
+
+
+def _refused(key: bytes, payload: bytes) -> InvalidInputError:
+    return InvalidInputError(
+        f"A record has a key of {KEY_BYTES} bytes and a payload of at most {MAX_PAYLOAD_BYTES}; "
+        f"found a key of {len(key)} and a payload of {len(payload)}. Larger values belong in objects.",
+        key_bytes=len(key),
+        payload_bytes=len(payload),
+    )
+
+
+def _private_folder(purpose: str, storage: Storage) -> Path:
+    """Where this user's machine keeps copies of, or records for, one store."""
+    return settings.cache_dir() / purpose / blake3(storage.url.encode()).hexdigest(16)
+
+
+class _Fork:
+    """Forks see every `Journals` at rest: a lock that another thread holds at that moment would stay locked in the child for ever."""
+
+    def __init__(self) -> None:
+        self._held: list[Journals] = []
+
+    def before(self) -> None:
+        self._held = list(_living)
+        for journals in self._held:
+            journals._lock.acquire()
+
+    def in_parent(self) -> None:
+        held, self._held = self._held, []
+        for journals in held:
+            journals._lock.release()
+
+    def in_child(self) -> None:
+        held, self._held = self._held, []
+        for journals in held:
+            journals._after_fork()
+
+
+_living: weakref.WeakSet[Journals] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    _fork = _Fork()
+    os.register_at_fork(before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child)

@@ -1,0 +1,257 @@
+"""What one process knows of one kind of records: the journals it follows, the segments it has mapped, the answers it has given.
+
+Not locked: `Journals` is. The order of a refresh makes a record visible at every moment of its move from a journal into a segment: journals are
+listed and read first, segments after them, and a journal that vanished is dropped last.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mlflowish.errors import NotFoundError
+from mlflowish.journals.access import Access
+from mlflowish.journals.frames import (
+    FILE_HEAD_BYTES,
+    JOURNAL_MAGIC,
+    KEY_BYTES,
+    nonce_of_name,
+    read_header,
+    scan_frames,
+    seal_of,
+)
+from mlflowish.journals.segment import Segment
+from mlflowish.journals.watch import FolderWatch, TimedWatch, Watch
+from mlflowish.storage.base import Storage
+
+ANSWER_LIMIT = 200_000
+ANSWER_BYTES = 64 << 20
+# How long records that this process shipped stay known without having been listed: longer than any listing is stale.
+UNLISTED_S = 60.0
+
+_log = logging.getLogger("mlflowish.journals")
+
+
+@dataclass(slots=True)
+class Tail:
+    """One journal as far as it was read. `is_own`: this process writes it, or has it only in its spool, and knows all of it."""
+
+    path: str
+    is_own: bool = False
+    is_finished: bool = False
+    seal: bytes | None = None
+    position: int = 0
+    seen_bytes: int = 0
+    keep_until_s: float = 0.0
+    records: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+
+    def add(self, key: bytes, payload: bytes) -> bool:
+        """Remember one record; False if it was known."""
+        known = self.records.get(key)
+        if known is None:
+            self.records[key] = (payload,)
+        elif payload in known:
+            return False
+        else:
+            self.records[key] = (*known, payload)
+        return True
+
+    def items(self) -> list[bytes]:
+        """Every record (key followed by payload) in order."""
+        return sorted(key + payload for key, payloads in self.records.items() for payload in payloads)
+
+
+class View:
+    """See the module. `answers` maps a key to all payloads known under it: read it without a lock, never write to it."""
+
+    def __init__(self, storage: Storage, kind: str, *, access: Access, refresh_s: float) -> None:
+        self._storage, self._kind, self._access = storage, kind, access
+        self.journal_folder, self.segment_folder = f"journals/{kind}", f"segments/{kind}"
+        self._journal_watch = _watch(storage, self.journal_folder, refresh_s)
+        self._segment_watch = _watch(storage, self.segment_folder, refresh_s)
+        self._tails: dict[str, Tail] = {}
+        self._segments: dict[str, Segment] = {}
+        self._is_loaded = False
+        self.answers: dict[bytes, tuple[bytes, ...]] = {}
+        self._answer_bytes = 0
+
+    def find(self, key: bytes) -> tuple[bytes, ...]:
+        """All payloads under `key`; looks for news before it answers that there is none."""
+        if not self._is_loaded:
+            self.refresh()
+        return self._search(key) or (self._search(key) if self.refresh() else ())
+
+    def refresh(self, *, force: bool = False) -> bool:
+        """Read what is new; was anything? `force` lists whatever the watches say."""
+        changed, gone = self._refresh_journals(force=force)
+        if self._segment_watch.changed() or force or gone:
+            changed |= self._refresh_segments()
+        for path in gone:
+            self._tails.pop(path, None)
+            self._access.forget(path)
+        self._is_loaded = True
+        return changed
+
+    def sources(self) -> list[Iterator[bytes]]:
+        """Sorted streams of all known records, as they are now."""
+        journals = [iter(tail.items()) for tail in self._tails.values()]
+        return journals + [segment.items() for segment in self._segments.values()]
+
+    def adopt(self, tail: Tail) -> None:
+        """Begin to know a journal of this process."""
+        self._tails[tail.path] = tail
+        for key in tail.records:
+            self.answers.pop(key, None)
+
+    def note(self, tail: Tail, key: bytes, payload: bytes) -> None:
+        """A record was appended to `tail`, which is of this process."""
+        if tail.add(key, payload):
+            self.answers.pop(key, None)
+
+    def drop(self, path: str) -> None:
+        """Forget a journal whose records are elsewhere."""
+        self._tails.pop(path, None)
+
+    def knows(self, tail: Tail) -> bool:
+        """Is this journal of ours still where it was written?"""
+        return self._tails.get(tail.path) is tail
+
+    def shipped(self, tail: Tail, path: str) -> None:
+        """A journal from the spool now rests in the store, at `path`."""
+        self._tails.pop(tail.path, None)
+        tail.path, tail.is_own, tail.is_finished = path, False, True
+        tail.keep_until_s = time.monotonic() + UNLISTED_S
+        self._tails[path] = tail
+
+    def release(self) -> None:
+        """Our journals are somebody else's from now on (closed, or this is the child of a fork): follow them like any other."""
+        for tail in self._tails.values():
+            tail.is_own = tail.is_own and not self._access.grows
+
+    def _search(self, key: bytes) -> tuple[bytes, ...]:
+        found: list[bytes] = []
+        for tail in self._tails.values():
+            found += tail.records.get(key, ())
+        for segment in self._segments.values():
+            found += segment.get(key)
+        answer = tuple(found) if len(found) < 2 else tuple(sorted(set(found)))
+        if answer:
+            self._remember(key, answer)
+        return answer
+
+    def _remember(self, key: bytes, answer: tuple[bytes, ...]) -> None:
+        self._answer_bytes += sum(map(len, answer))
+        if self._answer_bytes > ANSWER_BYTES or len(self.answers) >= ANSWER_LIMIT:
+            self.answers.clear()
+            self._answer_bytes = sum(map(len, answer))
+        self.answers[key] = answer
+
+    def _refresh_journals(self, *, force: bool) -> tuple[bool, list[str]]:
+        gone: list[str] = []
+        if self._journal_watch.changed() or force:
+            gone = self._list_journals()
+            self._journal_watch.settled()
+        changed = False
+        for tail in list(self._tails.values()):
+            if tail.is_own or tail.is_finished:
+                continue
+            try:
+                changed |= self._follow(tail)
+            except NotFoundError:
+                gone.append(tail.path)
+                self._journal_watch.reset()
+        return changed, gone
+
+    def _list_journals(self) -> list[str]:
+        listed = {}
+        for info in self._storage.list(self.journal_folder):
+            if info.path.endswith(".log") and nonce_of_name(info.path) is not None:
+                listed[info.path] = info.size_bytes
+        for path, size in listed.items():
+            tail = self._tails.setdefault(path, Tail(path))
+            tail.keep_until_s = 0.0
+            if not tail.is_own and not tail.is_finished:
+                tail.is_finished = self._is_abandoned(path, size) and self._read_to_end(tail)
+        now = time.monotonic()
+        return [
+            path
+            for path, tail in self._tails.items()
+            if path not in listed and tail.keep_until_s < now and not (tail.is_own and not self._access.grows)
+        ]
+
+    def _is_abandoned(self, path: str, size: int) -> bool:
+        # Not one byte yet: its writer may be between creating and claiming it.
+        return not self._access.grows or (size > 0 and not self._storage.is_claimed(path))
+
+    def _read_to_end(self, tail: Tail) -> bool:
+        """Read a journal that grows no more; True when that is done for good."""
+        try:
+            self._follow(tail)
+        except NotFoundError:
+            return False
+        return True
+
+    def _follow(self, tail: Tail) -> bool:
+        size = self._access.size(tail.path)
+        if size == tail.seen_bytes:
+            return False
+        data = self._access.read(tail.path, tail.position)
+        start = 0
+        if tail.seal is None:
+            if len(data) < FILE_HEAD_BYTES:
+                return False
+            start, tail.seal = journal_start(data, tail.path, self._kind)
+        scan = scan_frames(data, tail.seal, start)
+        for _, item in scan.items:
+            self.note(tail, item[:KEY_BYTES], item[KEY_BYTES:])
+        if scan.damaged_bytes:
+            _log.warning("Skipped %d damaged bytes in %s; the records around them are kept.", scan.damaged_bytes, tail.path)
+        tail.seen_bytes = tail.position + len(data)
+        tail.position += scan.position
+        return bool(scan.items)
+
+    def _refresh_segments(self) -> bool:
+        before = set(self._segments)
+        listed: set[str] = set()
+        for _ in range(5):  # a compactor may replace what was just listed; each time around there is less left to replace
+            listed = {info.path for info in self._storage.list(self.segment_folder) if info.path.endswith(".seg")}
+            if all([self._open(path) for path in listed - self._segments.keys()]):
+                self._segment_watch.settled()
+                break
+        else:
+            self._segment_watch.reset()
+        for path in self._segments.keys() - listed:
+            del self._segments[path]
+            self._access.forget(path)
+        return before != set(self._segments)
+
+    def _open(self, path: str) -> bool:
+        try:
+            data = self._access.map(path)
+        except NotFoundError:
+            return False
+        self._segments[path] = Segment(data, path=path, kind=self._kind)
+        self._forget_answers()
+        return True
+
+    def _forget_answers(self) -> None:
+        self.answers.clear()
+        self._answer_bytes = 0
+
+
+def journal_start(data: bytes, path: str, kind: str) -> tuple[int, bytes]:
+    """Where the frames of a journal may begin, and their seal; a damaged header is made good by the name."""
+    nonce = read_header(data, JOURNAL_MAGIC, path=path)
+    if nonce is not None:
+        return FILE_HEAD_BYTES, seal_of(kind, nonce)
+    return 0, seal_of(kind, nonce_of_name(path) or b"")
+
+
+def _watch(storage: Storage, folder: str, refresh_s: float) -> Watch:
+    if not storage.capabilities.append:
+        return TimedWatch(refresh_s)
+    local = storage.local_path(f"{folder}/any.log") if storage.capabilities.local_paths else None
+    return FolderWatch(os.path.dirname(local)) if local else TimedWatch(0.0)
