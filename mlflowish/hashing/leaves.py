@@ -1,0 +1,107 @@
+"""The public names of what is not walked into: the standard library and installed packages."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from typing import Any
+
+from mlflowish.hashing.packages import realm_of_file, realm_of_module
+
+_PRIVATE_HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class was made by a class statement or a call.
+
+
+def project_function(function: types.FunctionType, own_package: str | None = None) -> bool:
+    """Whether a function's code was written in the user's project."""
+    file = function.__code__.co_filename
+    module = function.__globals__.get("__name__")
+    name = module if isinstance(module, str) else None
+    if own_package and name and name.partition(".")[0] == own_package:
+        return True
+    if file.startswith("<") and not file.startswith("<frozen "):
+        return realm_of_module(name) == "project"
+    return realm_of_file(file) == "project"
+
+
+def project_class(cls: type, own_package: str | None = None) -> bool:
+    """Whether a class was defined in the user's project."""
+    module = cls.__module__
+    if own_package and isinstance(module, str) and module.partition(".")[0] == own_package:
+        return True
+    return realm_of_module(module if isinstance(module, str) else None) == "project"
+
+
+def is_generic(obj: object) -> bool:
+    """Whether `obj` is a parametrised type such as `list[int]`, which says that it is a class."""
+    return isinstance(obj, types.GenericAlias)
+
+
+def leaf_name(obj: Any) -> tuple[str, str] | None:
+    """(module, qualified name) under which anybody finds `obj`, or None if that does not lead to it.
+
+    The name of the public module is preferred, because private modules move between versions of Python.
+    """
+    if isinstance(obj, types.FunctionType):
+        module, name = obj.__globals__.get("__name__"), obj.__qualname__
+    else:
+        owner = getattr(obj, "__objclass__", None)
+        module = getattr(owner if owner is not None else obj, "__module__", None)
+        name = getattr(obj, "__qualname__", None)
+        if module is None and isinstance(getattr(obj, "__self__", None), (types.ModuleType, type)):
+            holder = obj.__self__
+            module = holder.__name__ if isinstance(holder, types.ModuleType) else holder.__module__
+    if not isinstance(module, str) or not isinstance(name, str):
+        return None
+    for candidate in _public_first(module):
+        if _lookup(candidate, name) is obj:
+            return candidate, name
+    if isinstance(obj, type) and not obj.__flags__ & _PRIVATE_HEAP:
+        return module, name
+    if not isinstance(obj, (type, types.FunctionType)):
+        return module, name
+    if isinstance(obj, type) and realm_of_module(module) == "stdlib":
+        return module, name
+    return None
+
+
+def public_name(obj: Any) -> tuple[str, str] | None:
+    """Where an object of an installed package that cannot be digested is kept under a name: `numpy.newaxis`."""
+    module = type(obj).__module__
+    if not isinstance(module, str) or realm_of_module(module) == "project":
+        return None
+    for candidate in dict.fromkeys((module.partition(".")[0], module)):
+        namespace = getattr(sys.modules.get(candidate), "__dict__", {})
+        for name, found in list(namespace.items()):
+            if found is obj:
+                return candidate, name
+    return None
+
+
+def is_typing(obj: Any) -> bool:
+    """Whether `obj` is a type expression: `list[int]`, `int | None`, `TypeVar("T")`."""
+    return (
+        is_generic(obj) or isinstance(obj, types.UnionType) or type(obj).__module__ in {"typing", "typing_extensions"}
+    )
+
+
+def is_typing_special(obj: Any) -> bool:
+    """Whether `obj` is a bare form such as `typing.Any`."""
+    return typing.get_origin(obj) is None and isinstance(getattr(obj, "_name", None), str)
+
+
+def _public_first(module: str) -> list[str]:
+    parts = module.split(".")
+    public = [part for part in parts if not part.startswith("_")]
+    found = [".".join(public)] if public and public != parts else []
+    return [*found, module]
+
+
+def _lookup(module: str, qualname: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        if found is None:
+            return None
+        namespace = getattr(found, "__dict__", None)
+        found = namespace.get(part) if namespace is not None else None
+    return found

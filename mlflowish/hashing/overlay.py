@@ -1,0 +1,104 @@
+"""What a loaded module has that its source does not say: names that were patched or assigned at run time."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import UncacheableError
+from mlflowish.hashing import digests, source
+from mlflowish.hashing.guards import MISSING
+from mlflowish.hashing.units import TooDeepError, function_unit
+
+if TYPE_CHECKING:
+    from mlflowish.hashing.outline import Outline, Statement
+    from mlflowish.hashing.walk import Walk
+
+_NOT_LITERAL: Any = object()
+# Values of names that only running the module can tell, as they were when the module had just been loaded by a step.
+_unloaded: set[str] = set()
+_pristine: dict[tuple[str, str], bytes] = {}
+
+
+def patched(walk: Walk, outline: Outline, name: str, statements: list[Statement]) -> bytes:
+    """What to add for a name whose live object is not what its source makes; nothing while the module is not loaded."""
+    module = sys.modules.get(outline.name)
+    if module is None:
+        _unloaded.add(outline.name)
+        return b""
+    namespace = module.__dict__
+    live = namespace.get(name, MISSING)
+    walk.guards.binding(namespace, name, live)
+    if live is MISSING:
+        return b""
+    label = f"{outline.name}.{name}"
+    node = statements[-1].node
+    if len(statements) == 1 and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return b"" if _is_written(walk, live, node) else b"!" + walk.edge(live, label, name=name)
+    if isinstance(node, ast.ClassDef):
+        return _class_patches(walk, live, node, label)
+    return _value_patch(walk, outline, name, live, node if len(statements) == 1 else None, label)
+
+
+def _is_written(
+    walk: Walk, live: Any, node: ast.FunctionDef | ast.AsyncFunctionDef, class_name: str | None = None
+) -> bool:
+    inner = live
+    for _ in range(20):
+        step = getattr(inner, "__wrapped__", None) or getattr(inner, "__func__", None) or getattr(inner, "fget", None)
+        if step is None or not node.decorator_list:
+            break
+        inner = step
+    if not isinstance(inner, FunctionType):
+        # What a decorator made of it cannot be compared; the decorator and the function are in the slice.
+        return bool(node.decorator_list)
+    walk.guards.function(inner)
+    walk.codes.append(inner.__code__)
+    try:
+        written = function_unit(node, class_name=class_name).digest
+    except TooDeepError:
+        return True
+    return source.unit_of(inner.__code__).digest == written or bool(node.decorator_list and inner is live)
+
+
+def _class_patches(walk: Walk, live: Any, node: ast.ClassDef, label: str) -> bytes:
+    from mlflowish.hashing.walk import sized
+
+    if not isinstance(live, type):
+        return b"" if node.decorator_list else b"!" + walk.edge(live, label)
+    out = bytearray()
+    for inner in node.body:
+        if not isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        method = live.__dict__.get(inner.name, MISSING)
+        walk.guards.binding(live.__dict__, inner.name, method)
+        if method is not MISSING and not _is_written(walk, method, inner, node.name):
+            out += b"!" + sized(inner.name) + walk.edge(method, f"{label}.{inner.name}", name=inner.name)
+    return bytes(out)
+
+
+def _value_patch(walk: Walk, outline: Outline, name: str, live: Any, node: ast.stmt | None, label: str) -> bytes:
+    try:
+        now = digests.digest(live, path=label)
+    except UncacheableError:
+        return b""
+    walk.guards.value(live, now, lambda current: digests.digest(current, path=label))
+    literal = _literal(node)
+    if literal is not _NOT_LITERAL:
+        return b"" if digests.digest(literal) == now else b"!" + now
+    if outline.name in _unloaded:
+        return b"" if _pristine.setdefault((outline.name, name), now) == now else b"!" + now
+    # It was loaded before anybody looked, so it cannot be known whether it is still as the module made it.
+    return b"~" + now
+
+
+def _literal(node: ast.stmt | None) -> Any:
+    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+    if value is None or not isinstance(getattr(node, "targets", [None])[0], (ast.Name, type(None))):
+        return _NOT_LITERAL
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return _NOT_LITERAL

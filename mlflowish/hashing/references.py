@@ -1,0 +1,185 @@
+"""What a reference of a unit means now: looked up in closure, globals, builtins and along the attributes of modules."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import CellType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.hashing.guards import MISSING
+from mlflowish.hashing.packages import realm_of_loaded
+from mlflowish.hashing.units import Reference
+
+if TYPE_CHECKING:
+    from mlflowish.hashing.walk import Walk
+
+# What a module knows about itself and its place: moving it must not cost results.
+PLACE = frozenset(
+    {"__name__", "__file__", "__spec__", "__loader__", "__package__", "__path__", "__builtins__", "__cached__"}
+)
+# Names that calls use which are handled elsewhere, so they need no guard of their own.
+_FUNCTION_FACTS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__annotations__"})
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where the outside names of one unit are looked up."""
+
+    names: dict[str, Any]
+    builtins: Mapping[str, Any]
+    cells: Mapping[str, CellType]
+    label: str
+
+    @property
+    def module(self) -> str:
+        found = self.names.get("__name__")
+        return found if isinstance(found, str) else "?"
+
+
+def resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
+    """The edge that a reference stands for."""
+    from mlflowish.hashing.walk import sized
+
+    if reference.origin is not None:
+        from mlflowish.hashing.static import imported
+
+        return imported(walk, space, reference)
+    root = reference.root
+    cell = space.cells.get(root)
+    if cell is not None:
+        return _through_cell(walk, space, reference, cell)
+    if root in PLACE and not reference.attrs:
+        return b"P" + sized(root)
+    found = space.names.get(root, MISSING)
+    walk.guards.binding(space.names, root, found)
+    if found is MISSING:
+        found = space.builtins.get(root, MISSING)
+        walk.guards.binding(space.builtins, root, found)
+        label = root
+    else:
+        label = f"{space.module}.{root}"
+        walk.bound.append((_space_number(walk, space.names), root))
+    if found is MISSING:
+        return b"A" + sized(root) + _rest(reference.attrs)
+    return along(walk, found, reference, reference.attrs, label, space)
+
+
+def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], label: str, space: Space) -> bytes:
+    """Follow attributes through modules, then refer to what is there."""
+    from mlflowish.hashing.walk import sized
+
+    position, name = 0, reference.root
+    last = len(attrs) - 1 if reference.stored else len(attrs)
+    while isinstance(found, ModuleType) and position < last:
+        module, name = found, attrs[position]
+        if name in PLACE:
+            return b"P" + sized(name)
+        if name == "__dict__":
+            return walk.edge(module, label) + _rest(attrs[position:])
+        namespace = module.__dict__
+        found = namespace.get(name, MISSING)
+        walk.guards.binding(namespace, name, found)
+        if found is MISSING:
+            return _not_there(walk, module, attrs[position:], label)
+        label = f"{module.__name__}.{name}"
+        realm = realm_of_loaded(module)
+        position += 1
+        if realm == "project":
+            walk.bound.append((_space_number(walk, namespace), name))
+        elif not isinstance(found, ModuleType) and not _leads_back(found):
+            return _library_value(walk, found, module, name) + _rest(attrs[position:])
+    rest = attrs[position:]
+    if reference.stored:
+        number = walk.identity(found.__dict__) if isinstance(found, ModuleType) else walk.edge(found, label, name=name)
+        return b"=" + number + _rest(rest)
+    if found is sys.modules:
+        return _module_table(walk, space) + _rest(rest)
+    if isinstance(found, FunctionType) and rest:
+        return _function_attribute(walk, found, rest, label)
+    walk.attributes.update(rest)
+    return walk.edge(found, label, name=name, escapes=reference.escapes and not rest) + _rest(rest)
+
+
+def _through_cell(walk: Walk, space: Space, reference: Reference, cell: CellType) -> bytes:
+    from mlflowish.hashing.functions import cell_edge
+    from mlflowish.hashing.guards import cell_content
+
+    content = cell_content(cell)
+    label = f"{space.label}.{reference.root}"
+    if reference.attrs and isinstance(content, (ModuleType, FunctionType)):
+        walk.guards.cell(cell, content)
+        return b"c" + walk.identity(cell) + along(walk, content, reference, reference.attrs, label, space)
+    walk.attributes.update(reference.attrs)
+    escapes = reference.escapes and not reference.attrs
+    return cell_edge(walk, cell, label, reference.root, escapes=escapes) + _rest(reference.attrs)
+
+
+def _library_value(walk: Walk, found: Any, module: ModuleType, name: str) -> bytes:
+    """Something in a library: known by the place where it is kept, or by its own public name."""
+    from mlflowish.hashing.leaves import leaf_name
+
+    named = leaf_name(found) if isinstance(found, (type, FunctionType)) else None
+    return walk.leaf(named if named is not None else (module.__name__, name))
+
+
+def _leads_back(found: Any) -> bool:
+    """Whether something found in a library is the project's own: a library can be patched."""
+    from mlflowish.hashing.leaves import project_class, project_function
+
+    if found is sys.modules:
+        return True
+    if isinstance(found, FunctionType):
+        return project_function(found)
+    return isinstance(found, type) and project_class(found)
+
+
+def _not_there(walk: Walk, module: ModuleType, attrs: tuple[str, ...], label: str) -> bytes:
+    """A name that its module does not have now: made on demand, a submodule not loaded yet, or set later."""
+    realm = realm_of_loaded(module)
+    if realm != "project":
+        return walk.leaf((module.__name__, attrs[0])) + _rest(attrs[1:])
+    on_demand = module.__dict__.get("__getattr__")
+    walk.guards.binding(module.__dict__, "__getattr__", on_demand if on_demand is not None else MISSING)
+    found = b"A" + _rest(attrs)
+    if on_demand is not None:
+        found += walk.edge(on_demand, f"{module.__name__}.__getattr__")
+    return found
+
+
+def _module_table(walk: Walk, space: Space) -> bytes:
+    from mlflowish.hashing.modules import namespace_edge
+
+    walk.note(f"{space.label} uses sys.modules, which can reach any module: everything in its own module counts.")
+    return b"*" + namespace_edge(walk, space.names, space.label)
+
+
+def _function_attribute(walk: Walk, function: FunctionType, rest: tuple[str, ...], label: str) -> bytes:
+    """`helper.calls`, `helper.__doc__`: the function, and the attribute as it is now."""
+    name = rest[0]
+    out = walk.edge(function, label) + _rest(rest)
+    if name in function.__dict__:
+        value = function.__dict__[name]
+        walk.guards.binding(function.__dict__, name, value)
+        return out + walk.edge(value, f"{label}.{name}", name=name)
+    if name in _FUNCTION_FACTS:
+        value = getattr(function, name)
+        walk.guards.probe(lambda: getattr(function, name), value)
+        return out + walk.edge(value, f"{label}.{name}", name=name)
+    if name not in dir(FunctionType):
+        walk.guards.binding(function.__dict__, name, MISSING)
+    walk.attributes.add(name)
+    return out
+
+
+def _space_number(walk: Walk, namespace: dict[str, Any]) -> int:
+    """Which namespace a name is in, by order of first use."""
+    spaces = walk.spaces
+    return spaces.setdefault(id(namespace), len(spaces))
+
+
+def _rest(attrs: tuple[str, ...]) -> bytes:
+    from mlflowish.hashing.walk import sized
+
+    return b"".join(b"." + sized(attr) for attr in attrs)

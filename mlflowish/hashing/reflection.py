@@ -1,0 +1,101 @@
+"""What a program reads about its own code: docstrings, hints, names, source, subclasses, attributes of functions.
+
+None of this counts unless something reached reads it; then it counts for everything reached, because which object is asked cannot be known.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.hashing import source
+
+if TYPE_CHECKING:
+    from mlflowish.hashing.walk import Walk
+
+_DOCS = frozenset({"__doc__", "getdoc", "help"})
+_HINTS = frozenset(
+    {
+        "__annotations__",
+        "get_type_hints",
+        "get_annotations",
+        "signature",
+        "getfullargspec",
+        "Signature",
+        "__signature__",
+    }
+)
+_NAMES = frozenset({"__name__", "__qualname__"})
+_SOURCE = frozenset({"getsource", "getsourcelines", "findsource", "__code__"})
+_ORDER = frozenset({"__dict__", "vars", "getmembers"})
+
+
+def reflected(walk: Walk) -> frozenset[str]:
+    """Note on the walk what reflection adds to its records; returns what was noted."""
+    from mlflowish.hashing.walk import sized
+
+    found: dict[str, bytes] = {}
+    read = walk.attributes
+    if walk.entry_reused and walk.entry is not None:
+        from mlflowish.hashing.functions import defaults
+
+        found["defaults"] = defaults(walk, walk.entry, walk.entry.__qualname__)
+    for number, obj in enumerate(walk.visited()):
+        if isinstance(obj, FunctionType):
+            found |= _function_facts(walk, obj, number, read)
+        elif isinstance(obj, type):
+            found |= _class_facts(walk, obj, number, read)
+    if "__debug__" in read and not __debug__:
+        found["optimised"] = b"-O"
+    walk.reflected = b"".join(sized(key) + value for key, value in found.items())
+    return frozenset(found)
+
+
+def _function_facts(walk: Walk, function: FunctionType, number: int, read: set[str]) -> dict[str, bytes]:
+    from mlflowish.hashing.walk import code_label, sized
+
+    found: dict[str, bytes] = {}
+    if read & _DOCS:
+        walk.guards.probe(lambda: function.__doc__, function.__doc__)
+        found[f"doc {number}"] = sized(function.__doc__ or "")
+    if read & _NAMES:
+        found[f"name {number}"] = sized(function.__qualname__)
+    if read & _HINTS:
+        found[f"hints {number}"] = source.hints_of_code(function.__code__)
+    if read & _SOURCE:
+        found[f"source {number}"] = sized(source.unit_of(function.__code__).text)
+    for name in sorted(function.__dict__.keys() & read - {"__wrapped__"}):
+        value = function.__dict__[name]
+        walk.guards.binding(function.__dict__, name, value)
+        label = f"{code_label(function, '')}.{name}"
+        found[f"attribute {number} {name}"] = walk.edge(value, label, name=name, lenient=True)
+    return found
+
+
+def _class_facts(walk: Walk, cls: type, number: int, read: set[str]) -> dict[str, bytes]:
+    from mlflowish.hashing.classes import subclasses_of
+    from mlflowish.hashing.walk import sized
+
+    found: dict[str, bytes] = {}
+    if read & _DOCS:
+        walk.guards.probe(lambda: cls.__doc__, cls.__doc__)
+        found[f"doc {number}"] = sized(str(cls.__dict__.get("__doc__") or ""))
+    if read & _NAMES:
+        found[f"name {number}"] = sized(cls.__qualname__)
+    if read & _HINTS:
+        found[f"hints {number}"] = _hints(walk, cls)
+    if read & _ORDER:
+        found[f"order {number}"] = b"".join(map(sized, cls.__dict__))
+    if "__subclasses__" in read:
+        subclasses = subclasses_of(cls)
+        walk.guards.probe(lambda: subclasses_of(cls), subclasses)
+        found[f"subclasses {number}"] = b"".join(
+            walk.edge(sub, f"{cls.__qualname__}.__subclasses__") for sub in subclasses
+        )
+    return found
+
+
+def _hints(walk: Walk, cls: Any) -> bytes:
+    from mlflowish.hashing.classes import annotations_of
+
+    return annotations_of(walk, cls, cls.__qualname__)

@@ -1,0 +1,226 @@
+"""The syntax of running code, checked: source on disk may have been edited since it was imported.
+
+A file is parsed and compiled once per state of the file; the tree of a function is used only if the code object compiled from it is
+the one that runs. Notebook cells and `exec` with a `linecache` entry work alike.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import os
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Lock
+from types import CodeType
+
+from mlflowish.hashing import bytecode
+from mlflowish.hashing.units import FunctionNode, TooDeepError, Unit, function_unit, hints_of
+
+_MAX_REMEMBERED = 20_000
+
+
+@dataclass(slots=True)
+class Located:
+    """A function's syntax and the name of the class around it."""
+
+    node: FunctionNode
+    class_name: str | None
+
+
+@dataclass(slots=True)
+class SourceText:
+    """One state of one source: its lines, its tree, and the code objects that it compiles to."""
+
+    text: str
+    tree: ast.Module
+    functions: dict[int, list[Located]]
+    _codes: dict[tuple[str, int], list[CodeType]] | None = field(default=None)
+    _filename: str = "<source>"
+
+    def codes(self, name: str, line: int) -> list[CodeType]:
+        """Code objects that this source compiles to, by name and first line."""
+        if self._codes is None:
+            found: dict[tuple[str, int], list[CodeType]] = {}
+            compiled = compile(self.text, self._filename, "exec", dont_inherit=True)
+            for code in bytecode.nested(compiled):
+                found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
+            self._codes = found
+        return self._codes.get((name, line), [])
+
+    def every_code(self, qualname: str) -> list[CodeType]:
+        """Code objects of that qualified name, wherever they are."""
+        self.codes("", 0)
+        assert self._codes is not None
+        return [code for codes in self._codes.values() for code in codes if code.co_qualname == qualname]
+
+
+_files: dict[str, tuple[tuple[object, ...], SourceText | None]] = {}
+_units: dict[int, tuple[CodeType, Unit, FunctionNode | None]] = {}
+_lock = Lock()
+
+
+def unit_of(code: CodeType) -> Unit:
+    """The unit of running code: its canonical syntax if the source is its source, else its bytecode."""
+    return _remembered(code)[1]
+
+
+def hints_of_code(code: CodeType) -> bytes:
+    """A digest of the annotations of a function as written."""
+    node = _remembered(code)[2]
+    return hints_of(node) if node is not None else b""
+
+
+def source_of_file(path: str) -> SourceText | None:
+    """The parsed source of a file in its present state, or None if there is none that parses."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return _read_cached_lines(path)
+    state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    known = _files.get(path)
+    if known is not None and known[0] == state:
+        return known[1]
+    parsed = _parse(_read(path), path)
+    _files[path] = (state, parsed)
+    return parsed
+
+
+def _remembered(code: CodeType) -> tuple[CodeType, Unit, FunctionNode | None]:
+    known = _units.get(id(code))
+    if known is not None and known[0] is code:
+        return known
+    with _lock:
+        if len(_units) > _MAX_REMEMBERED:
+            _units.clear()
+        # The entry keeps the code object alive, so its id cannot be given to another.
+        _units[id(code)] = entry = (code, *_build(code))
+    return entry
+
+
+def _build(code: CodeType) -> tuple[Unit, FunctionNode | None]:
+    source = source_of_file(code.co_filename)
+    located = _locate(source, code) if source is not None else None
+    if source is None or located is None:
+        return bytecode.bytecode_unit(code), None
+    text = ast.get_source_segment(source.text, located.node) or ""
+    try:
+        return function_unit(located.node, class_name=located.class_name, text=text), located.node
+    except TooDeepError:
+        return bytecode.bytecode_unit(code), None
+
+
+def _locate(source: SourceText, code: CodeType) -> Located | None:
+    """The syntax in `source` whose compiled code is `code`."""
+    twin = _twin(source, code)
+    if twin is None:
+        return None
+    candidates = [
+        located
+        for located in source.functions.get(twin.co_firstlineno, ())
+        if getattr(located.node, "name", "<lambda>") == twin.co_name or _mangled(located) == twin.co_name
+    ]
+    if len(candidates) > 1:
+        candidates = _covering(candidates, twin)
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _mangled(located: Located) -> str:
+    name = getattr(located.node, "name", "")
+    return f"_{(located.class_name or '').lstrip('_')}{name}" if name.startswith("__") else name
+
+
+def _twin(source: SourceText, code: CodeType) -> CodeType | None:
+    """The code object compiled from `source` that is the same as the running one, wherever it moved to."""
+    nearby = source.codes(code.co_name, code.co_firstlineno)
+    for compiled in nearby:
+        if compiled == code:
+            return compiled
+    running = bytecode.normalised(code)
+    same = [compiled for compiled in source.every_code(code.co_qualname) if bytecode.normalised(compiled) == running]
+    nearest = sorted(same, key=lambda found: abs(found.co_firstlineno - code.co_firstlineno))
+    return nearest[0] if nearest else None
+
+
+def _covering(candidates: list[Located], code: CodeType) -> list[Located]:
+    """Of several functions on one line, the smallest whose body has all positions of the code."""
+    spots = [
+        (line, column, end_line, end_column)
+        for line, end_line, column, end_column in list(code.co_positions())
+        if line is not None
+        and end_line is not None
+        and column is not None
+        and end_column is not None
+        # Instructions that the compiler adds at the start stand at column 0 without length.
+        and (line, column) != (end_line, end_column)
+    ]
+    fitting = []
+    for located in candidates:
+        body = located.node.body if isinstance(located.node, ast.Lambda) else located.node
+        start = (body.lineno, body.col_offset)
+        end = (body.end_lineno or 0, body.end_col_offset or 0)
+        if spots and all(start <= (a, b) and (c, d) <= end for a, b, c, d in spots):
+            fitting.append(((end[0] - start[0], end[1] - start[1]), located))
+    if not fitting:
+        return []
+    smallest = min(size for size, _ in fitting)
+    return [located for size, located in fitting if size == smallest]
+
+
+def _read(path: str) -> str | None:
+    try:
+        with tokenize.open(path) as file:
+            return file.read()
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return None
+
+
+def _read_cached_lines(name: str) -> SourceText | None:
+    """Source that exists only in `linecache`: cells of a notebook, code that a tool compiled."""
+    entry = linecache.cache.get(name)
+    if entry is None or len(entry) != 4:
+        return None
+    lines = entry[2]
+    state = (id(lines), len(lines))
+    known = _files.get(name)
+    if known is not None and known[0] == state:
+        return known[1]
+    parsed = _parse("".join(lines), name)
+    # The lines are kept so that their id stays theirs.
+    _files[name] = (state, parsed)
+    _kept_lines[name] = lines
+    return parsed
+
+
+_kept_lines: dict[str, list[str]] = {}
+
+
+def _parse(text: str | None, filename: str) -> SourceText | None:
+    if text is None:
+        return None
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return SourceText(text, tree, _functions_by_line(tree), _filename=filename)
+
+
+def _functions_by_line(tree: ast.Module) -> dict[int, list[Located]]:
+    found: dict[int, list[Located]] = {}
+    for node, class_name in _with_class(tree):
+        line = node.lineno
+        if not isinstance(node, ast.Lambda) and node.decorator_list:
+            line = min(line, node.decorator_list[0].lineno)
+        found.setdefault(line, []).append(Located(node, class_name))
+    return found
+
+
+def _with_class(tree: ast.Module) -> Iterator[tuple[FunctionNode, str | None]]:
+    stack: list[tuple[ast.AST, str | None]] = [(tree, None)]
+    while stack:
+        node, class_name = stack.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield node, class_name
+        inner = node.name if isinstance(node, ast.ClassDef) else class_name
+        stack.extend((child, inner) for child in ast.iter_child_nodes(node))
