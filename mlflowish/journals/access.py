@@ -1,4 +1,5 @@
-"""How the files of journals are read from each sort of storage: mapped where they are local, copied to a local cache where they are far."""
+"""How the files of journals are read from each sort of storage: mapped where they are local, copied to a local cache
+where they are far."""
 
 from __future__ import annotations
 
@@ -112,7 +113,8 @@ class DirectAccess:
 class CachedAccess:
     """Buckets: everything is immutable there, so one copy on the local disk serves all processes of this machine.
 
-    Both names end in a hash of the content; a copy that does not match is used for what can be verified in it and not kept.
+    Both names end in a hash of the content; a copy that does not match is used for what can be verified in it and not
+    kept.
     """
 
     grows = False

@@ -1,7 +1,9 @@
-"""Merging: many journals and small segments become few large segments. Any client may do it, at any time, beside any other.
+"""Merging: many journals and small segments become few large segments. Any client may do it, at any time, beside any
+other.
 
-What makes that safe: records are facts and merging is union, so two compactors at work on the same inputs produce the same facts twice; inputs
-are removed only after the output is durable; a journal is an input only when its writer has let go of it.
+What makes that safe: records are facts and merging is union, so two compactors at work on the same inputs produce the
+same facts twice; inputs are removed only after the output is durable; a journal is an input only when its writer has
+let go of it.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ MAX_JOURNALS = 16
 MAX_LOOSE_BYTES = 1 << 20
 TIER_FACTOR = 8
 TIER_BASE_BYTES = 64 << 10
-# An automatic merge happens inside somebody's append: 8 segments of at most 32 MiB are about a second. Larger ones wait for `compact()`.
+# An automatic merge happens inside somebody's append: 8 segments of at most 32 MiB are about a second. Larger ones
+# wait for `compact()`.
 MAX_AUTOMATIC_TIER = 3
 MAX_AUTOMATIC_BYTES = 64 << 20
-# The index of an output is built in memory, 24 bytes a record: these two bound it, and the size of what a later merge must rewrite.
+# The index of an output is built in memory, 24 bytes a record: these two bound it, and the size of what a later merge
+# must rewrite.
 MAX_SEGMENT_RECORDS = 2_000_000
 MAX_SEGMENT_BYTES = 512 << 20
 _SLAB_BYTES = 16 << 20
@@ -37,7 +41,8 @@ Fold = Callable[[bytes, list[bytes]], list[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class CompactionReport:
-    """What one compaction did. `is_complete` is False when living writers still hold journals that it had to leave alone."""
+    """What one compaction did. `is_complete` is False when living writers still hold journals that it had to leave
+    alone."""
 
     journals_merged: int = 0
     segments_merged: int = 0
@@ -62,9 +67,11 @@ class Written:
 def merge(
     storage: Storage, kind: str, sources: Sequence[Iterator[bytes]], *, names: Iterable[str], fold: Fold | None = None
 ) -> Written:
-    """Write the union of sorted `sources` (key followed by payload) as segments. Memory stays bounded by one segment's index.
+    """Write the union of sorted `sources` (key followed by payload) as segments. Memory stays bounded by one
+    segment's index.
 
-    The nonce comes from the `names` of the inputs: compactors that race on the same inputs write the very same segment.
+    The nonce comes from the `names` of the inputs: compactors that race on the same inputs write the very same
+    segment.
     """
     counter = _Counter()
     items = _distinct(counter.count(heapq.merge(*sources)))
@@ -81,7 +88,8 @@ def merge(
 
 
 def due_journals(infos: Iterable[ObjectInfo], *, max_journals: int) -> list[ObjectInfo]:
-    """Which of the journals that nobody writes to any more to merge now: the oldest, bounded in bytes; none while they are few and small."""
+    """Which of the journals that nobody writes to any more to merge now: the oldest, bounded in bytes; none while
+    they are few and small."""
     ready = sorted(infos, key=lambda info: info.path)
     if len(ready) <= max_journals and sum(info.size_bytes for info in ready) < MAX_LOOSE_BYTES:
         return []

@@ -37,7 +37,8 @@ class Compactor:
         self._storage, self._kind, self._access = storage, kind, access
 
     def tidy(self, *, max_journals: int) -> bool:
-        """Do what is due, bounded in time; was anything? Never raises for a store that fails: the next client tries again."""
+        """Do what is due, bounded in time; was anything? Never raises for a store that fails: the next client tries
+        again."""
         worked = False
         try:
             for _ in range(_MAX_ROUNDS):

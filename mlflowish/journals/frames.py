@@ -1,8 +1,10 @@
-"""Records as bytes: the frame around one record and the header of a file of them. Pure; `docs/format-journals.md` specifies it.
+"""Records as bytes: the frame around one record and the header of a file of them. Pure; `docs/format-journals.md`
+specifies it.
 
-A frame is `magic, length, key, payload, check`. The check is a BLAKE3 over a *seal* and the frame. The seal is derived from the
-kind and the file's own nonce, so the bytes of another journal, stored as somebody's payload, can never be taken for records of this one when a
-damaged file is searched for its next frame. The nonce stands in the header and in the file's name: damage to one costs nothing.
+A frame is `magic, length, key, payload, check`. The check is a BLAKE3 over a *seal* and the frame. The seal is
+derived from the kind and the file's own nonce, so the bytes of another journal, stored as somebody's payload, can
+never be taken for records of this one when a damaged file is searched for its next frame. The nonce stands in the
+header and in the file's name: damage to one costs nothing.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ Mapped = bytes | mmap.mmap
 
 
 class Scan(NamedTuple):
-    """What a stretch of frames holds: `items` are (offset, key followed by payload); `position` is where the next frame begins
-    or will begin; `damaged_bytes` were skipped."""
+    """What a stretch of frames holds: `items` are (offset, key followed by payload); `position` is where the next
+    frame begins or will begin; `damaged_bytes` were skipped."""
 
     items: list[tuple[int, bytes]]
     position: int

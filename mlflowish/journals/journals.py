@@ -27,12 +27,13 @@ _KIND = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_KIND_BYTES - 1}}}\Z")
 
 
 class Journals:
-    """Records of one `kind` in one storage: append and look up by a 16-byte key; safe with many threads, processes and machines.
+    """Records of one `kind` in one storage: append and look up by a 16-byte key; safe with many threads, processes
+    and machines.
 
-    Records are facts: they never change, the same one twice is one, and several payloads may stand under a key. `fsync="always"` makes
-    each append survive power loss, at the price of a disk flush; "process" survives the death of the process. `refresh_s` is how old the view
-    of a bucket may be before an answer "there is none"; a local store is always looked at. For buckets, records go
-    through a spool below `spool_dir`, shipped every `ship_every_s`.
+    Records are facts: they never change, the same one twice is one, and several payloads may stand under a key.
+    `fsync="always"` makes each append survive power loss, at the price of a disk flush; "process" survives the death
+    of the process. `refresh_s` is how old the view of a bucket may be before an answer "there is none"; a local store
+    is always looked at. For buckets, records go through a spool below `spool_dir`, shipped every `ship_every_s`.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Journals:
         ship_every_s: float = 2.0,
     ) -> None:
         if not _KIND.match(kind):
-            raise InvalidInputError(f"A kind of journal is up to {MAX_KIND_BYTES} of a-z, 0-9 and '-', found {kind!r}", found=kind)
+            wanted = f"up to {MAX_KIND_BYTES} of a-z, 0-9 and '-', a letter first"
+            raise InvalidInputError(f"A kind of journal is {wanted}; found {kind!r}", found=kind)
         if fsync not in ("process", "always"):
             raise InvalidInputError(f"fsync is 'process' or 'always', found {fsync!r}", found=fsync)
         self.storage, self.kind = storage, kind
@@ -72,8 +74,8 @@ class Journals:
     def append(self, key: bytes, payload: bytes) -> None:
         """Add one record. When this returns, it survives `kill -9`, and other processes of a local store see it.
 
-        StorageError (ReadOnlyError) if it could not be written: nothing that was acknowledged before is touched, and a later append
-        works as soon as the storage does.
+        StorageError (ReadOnlyError) if it could not be written: nothing that was acknowledged before is touched, and
+        a later append works as soon as the storage does.
         """
         if len(key) != KEY_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
             raise _refused(key, payload)
@@ -115,8 +117,9 @@ class Journals:
     def compact(self, fold: Fold | None = None) -> CompactionReport:
         """Merge all journals that no living process writes to, and all segments, into as few segments as can be.
 
-        It also happens by itself, a little at a time. `fold(key, payloads)` returns the payloads to keep. It sees what is merged here, not what living writers
-        still hold, and another compactor may be at work without it: keep tombstones, drop what they bury.
+        It also happens by itself, a little at a time. `fold(key, payloads)` returns the payloads to keep. It sees
+        what is merged here, not what living writers still hold, and another compactor may be at work without it: keep
+        tombstones, drop what they bury.
         """
         writer = self._writer
         if writer is not None:
@@ -128,13 +131,15 @@ class Journals:
         return report
 
     def flush(self) -> None:
-        """Buckets: ship what is in the spool now, StorageError if that fails. Local: make what was appended survive power loss."""
+        """Buckets: ship what is in the spool now, StorageError if that fails. Local: make what was appended survive
+        power loss."""
         writer = self._writer
         if writer is not None:
             writer.flush()
 
     def close(self) -> None:
-        """Let go of the journal, so that others may compact it. The object stays usable: a later append begins another."""
+        """Let go of the journal, so that others may compact it. The object stays usable: a later append begins
+        another."""
         with self._lock:
             writer, self._writer = self._writer, None
         if writer is not None:
@@ -216,7 +221,8 @@ def _private_folder(purpose: str, storage: Storage) -> Path:
 
 
 class _Fork:
-    """Forks see every `Journals` at rest: a lock that another thread holds at that moment would stay locked in the child for ever."""
+    """Forks see every `Journals` at rest: a lock that another thread holds at that moment would stay locked in the
+    child for ever."""
 
     def __init__(self) -> None:
         self._held: list[Journals] = []

@@ -1,9 +1,10 @@
 """An immutable, sorted, memory-mapped file of records: how most records rest, and how one is found in microseconds.
 
-Layout: header, frames in order, index buckets, fan-out table, footer. The leading bits of a key name its bucket; the fan-out table says where the
-bucket lies; a bucket is the fixed-width list of (key, offset) with a check of its own, verified when it is first touched: opening costs two
-small reads, whatever the size. Nothing in the index is trusted: the frame that it leads to carries its key and its check, and
-a bucket that is damaged makes the segment be searched frame by frame instead.
+Layout: header, frames in order, index buckets, fan-out table, footer. The leading bits of a key name its bucket; the
+fan-out table says where the bucket lies; a bucket is the fixed-width list of (key, offset) with a check of its own,
+verified when it is first touched: opening costs two small reads, whatever the size. Nothing in the index is trusted:
+the frame that it leads to carries its key and its check, and a bucket that is damaged makes the segment be searched
+frame by frame instead.
 """
 
 from __future__ import annotations
@@ -163,7 +164,8 @@ class Segment:
         return found
 
     def items(self) -> Iterator[bytes]:
-        """Every record (key followed by payload) in order. Checked as a whole first, so that intact ones need no check each."""
+        """Every record (key followed by payload) in order. Checked as a whole first, so that intact ones need no
+        check each."""
         if not self._whole():
             yield from sorted(item for _, item in scan_frames(self._data, self._seal).items)
             return
@@ -220,8 +222,8 @@ def map_file(local_path: str) -> Mapped:
 
 def _find(entries: bytes, key: bytes) -> int:
     if len(entries) > SCANNED_BUCKET_BYTES:
-        span = range(len(entries) // ENTRY_BYTES)
-        return bisect_left(span, key, key=lambda i: entries[i * ENTRY_BYTES : i * ENTRY_BYTES + KEY_BYTES]) * ENTRY_BYTES
+        starts = range(0, len(entries), ENTRY_BYTES)
+        return bisect_left(starts, key, key=lambda start: entries[start : start + KEY_BYTES]) * ENTRY_BYTES
     at = entries.find(key)
     while at > 0 and at % ENTRY_BYTES:  # bytes across two entries that look like the key
         at = entries.find(key, at + 1)
@@ -236,7 +238,7 @@ def _read_footer(data: Mapped, *, path: str) -> tuple[bytes, int, int, int, int,
     footer = data[-FOOTER_BYTES:] if len(data) >= FILE_HEAD_BYTES + FOOTER_BYTES else b""
     if len(footer) < FOOTER_BYTES or blake3(footer[: FOOTER.size]).digest(CHECK_BYTES) != footer[FOOTER.size :]:
         return None
-    magic, version, _flags, bits, nonce, _kind, records, data_end, fan_out, low, high = FOOTER.unpack(footer[: FOOTER.size])
+    magic, version, _, bits, nonce, _, records, data_end, fan_out, low, high = FOOTER.unpack(footer[: FOOTER.size])
     if magic != FOOTER_MAGIC:
         return None
     if version > VERSION:

@@ -1,7 +1,8 @@
 """Records on their way to a bucket: appended to a file of this machine, shipped in batches behind the program's back.
 
-A batch's name is a function of its spool file (its nonce, and the hash of its bytes), so an answer that was lost, a crash between shipping and
-deleting, or two processes that ship the same file all end in the same one object. A spool file whose writer died is shipped by the next process.
+A batch's name is a function of its spool file (its nonce, and the hash of its bytes), so an answer that was lost, a
+crash between shipping and deleting, or two processes that ship the same file all end in the same one object. A spool
+file whose writer died is shipped by the next process.
 """
 
 from __future__ import annotations
@@ -212,6 +213,6 @@ def _ship_at_exit() -> None:
 
 
 _open_spools: weakref.WeakSet[SpoolWriter] = weakref.WeakSet()
-# An S3 client resolves names in a pool of threads, which refuses work once `threading` has shut down; `atexit` comes after that. A private
-# name, stable since 3.9; without it the last batch waits in the spool for the next process.
+# An S3 client resolves names in a pool of threads, which refuses work once `threading` has shut down; `atexit` comes
+# after that. A private name, stable since 3.9; without it the last batch waits in the spool for the next process.
 getattr(threading, "_register_atexit", atexit.register)(_ship_at_exit)

@@ -1,7 +1,8 @@
-"""What one process knows of one kind of records: the journals it follows, the segments it has mapped, the answers it has given.
+"""What one process knows of one kind of records: the journals it follows, the segments it has mapped, the answers it
+has given.
 
-Not locked: `Journals` is. The order of a refresh makes a record visible at every moment of its move from a journal into a segment: journals are
-listed and read first, segments after them, and a journal that vanished is dropped last.
+Not locked: `Journals` is. The order of a refresh makes a record visible at every moment of its move from a journal
+into a segment: journals are listed and read first, segments after them, and a journal that vanished is dropped last.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _log = logging.getLogger("mlflowish.journals")
 
 @dataclass(slots=True)
 class Tail:
-    """One journal as far as it was read. `is_own`: this process writes it, or has it only in its spool, and knows all of it."""
+    """One journal as far as it was read. `is_own`: this process writes it, or has it only in its spool, and knows all
+    of it."""
 
     path: str
     is_own: bool = False
@@ -65,7 +67,7 @@ class Tail:
 
 
 class View:
-    """See the module. `answers` maps a key to all payloads known under it: read it without a lock, never write to it."""
+    """See the module. `answers` maps a key to all payloads known under it: others may read it, without a lock."""
 
     def __init__(self, storage: Storage, kind: str, *, access: Access, refresh_s: float) -> None:
         self._storage, self._kind, self._access = storage, kind, access
@@ -111,10 +113,6 @@ class View:
         if tail.add(key, payload):
             self.answers.pop(key, None)
 
-    def drop(self, path: str) -> None:
-        """Forget a journal whose records are elsewhere."""
-        self._tails.pop(path, None)
-
     def knows(self, tail: Tail) -> bool:
         """Is this journal of ours still where it was written?"""
         return self._tails.get(tail.path) is tail
@@ -125,11 +123,6 @@ class View:
         tail.path, tail.is_own, tail.is_finished = path, False, True
         tail.keep_until_s = time.monotonic() + UNLISTED_S
         self._tails[path] = tail
-
-    def release(self) -> None:
-        """Our journals are somebody else's from now on (closed, or this is the child of a fork): follow them like any other."""
-        for tail in self._tails.values():
-            tail.is_own = tail.is_own and not self._access.grows
 
     def _search(self, key: bytes) -> tuple[bytes, ...]:
         found: list[bytes] = []
@@ -208,7 +201,7 @@ class View:
         for _, item in scan.items:
             self.note(tail, item[:KEY_BYTES], item[KEY_BYTES:])
         if scan.damaged_bytes:
-            _log.warning("Skipped %d damaged bytes in %s; the records around them are kept.", scan.damaged_bytes, tail.path)
+            _log.warning("Skipped %d damaged bytes in %s; their neighbours are kept.", scan.damaged_bytes, tail.path)
         tail.seen_bytes = tail.position + len(data)
         tail.position += scan.position
         return bool(scan.items)
@@ -216,9 +209,10 @@ class View:
     def _refresh_segments(self) -> bool:
         before = set(self._segments)
         listed: set[str] = set()
-        for _ in range(5):  # a compactor may replace what was just listed; each time around there is less left to replace
+        for _ in range(5):  # a compactor may replace what was just listed; each time there is less left to replace
             listed = {info.path for info in self._storage.list(self.segment_folder) if info.path.endswith(".seg")}
-            if all([self._open(path) for path in listed - self._segments.keys()]):
+            vanished = [path for path in listed - self._segments.keys() if not self._open(path)]
+            if not vanished:
                 self._segment_watch.settled()
                 break
         else:

@@ -6,8 +6,8 @@ import os
 import time
 from typing import Protocol
 
-# A folder's mtime moves in steps of the kernel's clock tick (up to 10 ms; more on some file systems): a change that comes right after a listing
-# may leave it as it was. Younger than this, it proves nothing.
+# A folder's mtime moves in steps of the kernel's clock tick (up to 10 ms; more on some file systems): a change that
+# comes right after a listing may leave it as it was. Younger than this, it proves nothing.
 TRUSTED_AGE_NS = 50_000_000
 # Network file systems cache attributes and have clocks of their own: list now and then whatever the mtime says.
 RELIST_S = 2.0

@@ -76,7 +76,8 @@ class OwnJournal:
 
 
 class JournalWriter:
-    """Appends to `journals/<kind>/<nonce>.log`, made at the first append, turned into a segment when it is `roll_bytes` long."""
+    """Appends to `journals/<kind>/<nonce>.log`, made at the first append, turned into a segment when it is
+    `roll_bytes` long."""
 
     def __init__(
         self,
@@ -146,7 +147,8 @@ class JournalWriter:
         try:
             self.seal()
         except MlflowishError as error:
-            # The record is safe where it is: an append must not fail because there is no room for a segment. Try again later.
+            # The record is safe where it is: an append must not fail because there is no room for a segment. Try
+            # again later.
             self._roll_at = size + max(self._roll_bytes // 4, 1)
             _log.warning("Could not turn a journal of %s into a segment yet: %s", self._kind, error)
         else:
