@@ -26,7 +26,8 @@ _DIFF = (
     f"{_MONO};margin:.2em 0;padding:.3em 0;background:none;color:inherit;border:{_BORDER};border-radius:4px;"
     "overflow-x:auto;line-height:1.4"
 )
-_PLAIN_TABLE = "border-collapse:collapse;border:none"
+# Old page modes give tables a colour and size of their own.
+_PLAIN_TABLE = "border-collapse:collapse;border:none;color:inherit;font:inherit"
 
 
 def card(title: str, rows: Sequence[tuple[str, str]], *, body_html: str = "") -> str:
