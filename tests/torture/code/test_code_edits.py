@@ -1,0 +1,69 @@
+"""Every edit of code that matters is seen, and no other: see `cases_*.py` for the cases."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import runner
+from cases import Case
+
+sys.path.pop(0)
+
+_GROUPS = sorted(path.stem for path in Path(__file__).parent.glob("cases_*.py"))
+
+
+def _load(group: str) -> list[Case]:
+    spec = importlib.util.spec_from_file_location(group, Path(__file__).with_name(f"{group}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(__file__).parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return [case for case in module.cases.all if sys.version_info >= case.minimum]
+
+
+_ALL = {group: _load(group) for group in _GROUPS}
+_PARAMETERS = [pytest.param(group, case, id=f"{group[6:]}: {case.name}") for group in _GROUPS for case in _ALL[group]]
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Outcomes of a group, run when the first of its cases asks."""
+    known: dict[tuple[str, str], dict[str, runner.Outcome]] = {}
+
+    def of(group: str, mode: str) -> dict[str, runner.Outcome]:
+        if (group, mode) not in known:
+            known[group, mode] = runner.run(_ALL[group], tmp_path_factory.mktemp(f"{group}_{mode}"), mode)
+        return known[group, mode]
+
+    return of
+
+
+@pytest.mark.parametrize(("group", "case"), _PARAMETERS)
+def test_an_edit_costs_a_result_exactly_when_it_may_change_it(outcomes: Any, group: str, case: Case) -> None:
+    found = outcomes(group, "fingerprint")[case.name]
+    for side in ("first", "again", "edited"):
+        assert "error" not in found[side], found[side]["error"]
+    assert found["first"]["digest"] == found["again"]["digest"], f"{found['first']}\n{found['again']}"
+    assert found["first"]["held"], "guards fail although nothing changed"
+    if not case.stateful:
+        assert found["first"]["after"] == found["first"]["digest"], "the call itself changed the fingerprint"
+    same = found["first"]["digest"] == found["edited"]["digest"]
+    if not case.opaque_result and found["first"]["result"] != found["edited"]["result"]:
+        assert case.expect == "MISS", f"the case is wrong: results differ: {found}"
+    assert ("HIT" if same else "MISS") == case.expect, f"{found['first']}\n{found['edited']}"
+
+
+def test_there_are_enough_cases_and_their_names_are_distinct() -> None:
+    names = [(group, case.name) for group, cases in _ALL.items() for case in cases]
+    assert len(names) >= 150
+    assert len(set(names)) == len(names)

@@ -1,0 +1,118 @@
+"""Runs cases, each in a process of its own: forked from an interpreter that has imported nothing of any case.
+
+    python worker.py fingerprint|step JOBS.json RESULTS.json
+
+A job is {"id", "folder", "call", "store"}; a result has the digest, the repr of the plain result, and what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    mode, jobs_file, results_file = sys.argv[1:]
+    # Loaded before the forks: each case then costs milliseconds.
+    import mlflowish.hashing.digests
+    import mlflowish.hashing.fingerprint
+
+    if mode == "step":
+        import mlflowish.steps  # noqa: F401  loaded for the forks
+
+    results = {}
+    for job in json.loads(Path(jobs_file).read_text()):
+        results[job["id"]] = _in_fork(job, mode)
+    Path(results_file).write_text(json.dumps(results))
+
+
+def _in_fork(job: dict[str, Any], mode: str) -> dict[str, Any]:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            found = _run(job, mode)
+        except BaseException:  # noqa: BLE001  whatever happened is the result
+            found = {"error": traceback.format_exc()}
+        with os.fdopen(writer, "w") as out:
+            out.write(json.dumps(found))
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answers:
+        text = answers.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"error": "the process died"}
+
+
+def _run(job: dict[str, Any], mode: str) -> dict[str, Any]:
+    warnings.simplefilter("ignore")
+    sys.path.insert(0, job["folder"])
+    if os.path.isdir(os.path.join(job["folder"], "site-packages")):
+        sys.path.insert(1, os.path.join(job["folder"], "site-packages"))
+    os.chdir(job["folder"])
+    sys.dont_write_bytecode = True
+    import app  # the case's own module
+
+    name, arguments = re.fullmatch(r"([\w.]+)\((.*)\)", job["call"], re.S).groups()  # type: ignore[union-attr]
+    function: Any = app
+    for part in name.split("."):
+        function = getattr(function, part)
+    captured = eval(f"_capture({arguments})", {**vars(app), "_capture": lambda *a, **k: (a, k)})
+    args, kwargs = captured
+    return _fingerprint(function, args, kwargs) if mode == "fingerprint" else _step(function, args, kwargs, job)
+
+
+def _fingerprint(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    from mlflowish.hashing.digests import digest
+    from mlflowish.hashing.fingerprint import fingerprint
+
+    first = fingerprint(function)
+    values = digest((args, kwargs)).hex()
+    held = first.holds()
+    result = _plain(function, args, kwargs)
+    after = first if first.holds() else fingerprint(function)
+    for part in first.parts:
+        part.describe()
+    return {
+        "digest": first.digest.hex() + values,
+        "after": after.digest.hex() + values,
+        "held": held,
+        "result": result,
+        "notes": list(first.notes),
+        "uncacheable": first.uncacheable,
+        "parts": [f"{part.kind} {part.label} {part.digest.hex()[:8]}" for part in first.parts],
+    }
+
+
+def _step(function: Any, args: Any, kwargs: Any, job: dict[str, Any]) -> dict[str, Any]:
+    import mlflowish as mf
+
+    mf.use(job["store"])
+    call = mf.step(function).call(*args, **kwargs)
+    return {"hit": call.hit, "result": repr(call.value), "uncacheable": call.uncached_reason}
+
+
+def _plain(function: Any, args: Any, kwargs: Any) -> str:
+    import asyncio
+    import inspect
+
+    try:
+        value = function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+        if inspect.isgenerator(value):
+            value = list(value)
+    except Exception as error:  # noqa: BLE001  an exception is a result like any other here
+        return f"raises {type(error).__name__}: {error}"
+    return repr(value)
+
+
+if __name__ == "__main__":
+    main()
