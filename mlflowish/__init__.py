@@ -8,12 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlflowish.errors import *  # noqa: F403  the tree, listed in _ERRORS
-    from mlflowish.executors import Future, executor
-    from mlflowish.hashing import Fingerprint, register_digester
-    from mlflowish.hashing import hexdigest as digest
-    from mlflowish.steps import Call, Explanation, Step, accept, accepted, step
-    from mlflowish.store import Dir, File, Store, Table, active_store, use
+    from mlflowish.errors import *  # noqa: F403  the whole tree, listed in _ERRORS
+    from mlflowish.executors import Future as Future
+    from mlflowish.executors import executor as executor
+    from mlflowish.hashing import Fingerprint as Fingerprint
+    from mlflowish.hashing import hexdigest as digest  # noqa: F401  re-exported
+    from mlflowish.hashing import register_digester as register_digester
+    from mlflowish.steps import Call as Call
+    from mlflowish.steps import Explanation as Explanation
+    from mlflowish.steps import Step as Step
+    from mlflowish.steps import accept as accept
+    from mlflowish.steps import accepted as accepted
+    from mlflowish.steps import step as step
+    from mlflowish.store import Dir as Dir
+    from mlflowish.store import File as File
+    from mlflowish.store import Store as Store
+    from mlflowish.store import Table as Table
+    from mlflowish.store import active_store as active_store
+    from mlflowish.store import use as use
 
 __version__ = "0.1.0"
 
@@ -47,7 +59,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "register_digester": ("mlflowish.hashing", "register_digester"),
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

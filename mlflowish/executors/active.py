@@ -16,7 +16,8 @@ _default: Executor | None = None
 
 
 class ExecutorHandle:
-    """What `executor(...)` returns: in effect at once; as a `with` block, until its end, where submitted calls are finished first."""
+    """What `executor(...)` returns: in effect at once; as a `with` block, until its end, where submitted calls are
+    finished first."""
 
     def __init__(self, executor: Executor, before: Executor | None) -> None:
         self.executor = executor
@@ -39,9 +40,11 @@ class ExecutorHandle:
 
 
 def executor(kind: str | Executor = "threads", *, workers: int | None = None) -> ExecutorHandle:
-    """Choose where submitted calls run: "threads" or "serial", or an object with our `submit`; for good, or in a `with` block.
+    """Choose where submitted calls run: "threads" or "serial", or an object with our `submit`; for good, or in a
+    `with` block.
 
-    `workers`: how many at a time. InvalidInputError for a name that is not known, CapabilityError for a kind that this version cannot use.
+    `workers`: how many at a time. InvalidInputError for a name that is not known, CapabilityError for a kind that
+    this version cannot use.
 
     >>> import mlflowish as mf
     >>> with mf.executor("threads", workers=2):
@@ -77,5 +80,6 @@ def _make(kind: Any, workers: int | None) -> Executor:
             f"There is no executor {kind!r}; there are {', '.join(nearest(kind, _KNOWN))}", found=kind, known=_KNOWN
         )
     raise CapabilityError(
-        f"This version runs submitted steps on threads or serially, not on {kind!r}: use executor('threads')", found=repr(kind)
+        f"This version runs submitted steps on threads or serially, not on {kind!r}: use executor('threads')",
+        found=repr(kind),
     )

@@ -29,7 +29,7 @@ class Future(concurrent.futures.Future[Any]):
         function, self._function = self._function, None
         try:
             self.set_result(function() if function is not None else None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  see below
             # Like the standard library's pools: the exception, also an exit, belongs to whoever asks for the result.
             self.set_exception(error)
 

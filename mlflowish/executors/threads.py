@@ -1,4 +1,5 @@
-"""A pool of threads: for steps that wait, or that compute in numpy and its kin, which release the interpreter's lock."""
+"""A pool of threads: for steps that wait, or that compute in numpy and its kin, which release the interpreter's
+lock."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ _LONGEST_CHAIN = 1_000
 
 
 def entries(store: Store, identifier: Identifier, identity: Identity) -> list[Entry]:
-    """What is stored for the same call under earlier code that was accepted as equal in meaning, nearest first; [] if nothing was."""
+    """What is stored for the same call under earlier code that was accepted as equal in meaning, nearest first; [] if
+    nothing was."""
     if identity.fingerprint is None:
         return []
     for earlier in _earlier(store, identity.fingerprint.digest):
@@ -41,9 +42,11 @@ def _earlier(store: Store, digest: bytes) -> Iterator[bytes]:
 
 
 def accept(step: Any, *, reason: str, store: Any = None) -> str:
-    """Declare that the step's present code means the same as the code of its last stored result: its results keep hitting.
+    """Declare that the step's present code means the same as the code of its last stored result: its results keep
+    hitting.
 
-    The word is kept in the store with `reason`, user and time, and holds for everybody who uses it. Returns the digest of the earlier fingerprint.
+    The word is kept in the store with `reason`, user and time, and holds for everybody who uses it. Returns the
+    digest of the earlier fingerprint.
     NotFoundError if the step has no stored result, StateError if its code did not change since.
 
     >>> import mlflowish as mf
@@ -65,18 +68,27 @@ def accept(step: Any, *, reason: str, store: Any = None) -> str:
     if isinstance(step, BoundStep):
         step = step.__wrapped__
     if not isinstance(step, Step):
-        raise InvalidInputError(f"accept takes a step, found {type(step).__name__}; decorate the function with @step", found=repr(step))
+        raise InvalidInputError(
+            f"accept takes a step, found {type(step).__name__}; decorate the function with @step", found=repr(step)
+        )
     if not isinstance(reason, str) or not reason.strip():
-        raise InvalidInputError("accept(step, reason=...) wants a reason: whoever finds the record will ask for it", found=reason)
+        raise InvalidInputError(
+            "accept(step, reason=...) wants a reason: whoever finds the record will ask for it", found=reason
+        )
     opened = step.store if store is None else as_store(store)
     stored = [call for call in opened.calls(step.name) if isinstance(call, Entry)]
     if not stored:
-        raise NotFoundError(f"There is no stored result of {step.name} in {opened.url} whose code could be meant; run it first", step=step.name)
+        raise NotFoundError(
+            f"There is no stored result of {step.name} in {opened.url} whose code could be meant; run it first",
+            step=step.name,
+        )
     present = step.fingerprint.digest
     latest = max(stored, key=lambda entry: (entry.created_s, entry.id))
     earlier = bytes.fromhex(latest.meta.fingerprint)
     if earlier == present:
-        raise StateError(f"The code of {step.name} is that of its last stored result: there is nothing to accept", step=step.name)
+        raise StateError(
+            f"The code of {step.name} is that of its last stored result: there is nothing to accept", step=step.name
+        )
     record: Any = msgpack.packb([earlier, reason, _user(), time.time(), step.name])
     opened.create()
     opened.journals(_KIND).append(present, record)
@@ -88,7 +100,9 @@ def accepted(store: Store) -> list[dict[str, Any]]:
     rows = []
     for key, payload in store.journals(_KIND).scan():
         earlier, reason, who, when, name = msgpack.unpackb(payload)
-        rows.append({"step": name, "earlier": earlier.hex(), "present": key.hex(), "reason": reason, "who": who, "time": when})
+        rows.append(
+            {"step": name, "earlier": earlier.hex(), "present": key.hex(), "reason": reason, "who": who, "time": when}
+        )
     return sorted(rows, key=lambda row: row["time"])
 
 

@@ -12,7 +12,6 @@ from mlflowish.steps.identity import Identity
 from mlflowish.steps.job import Job
 from mlflowish.steps.running import run_async
 from mlflowish.steps.step import Step
-from mlflowish.steps.writing import Items
 
 _marker = getattr(inspect, "markcoroutinefunction", None)
 
@@ -48,7 +47,9 @@ class AsyncStep(Step):
     async def _run(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         job = Job(self, identity)
         with job.running() as audit, audit:
-            value = await run_async(lambda: self._awaitable(args, kwargs), self.options, step=self.name, key=identity.key)
+            value = await run_async(
+                lambda: self._awaitable(args, kwargs), self.options, step=self.name, key=identity.key
+            )
         return job.finish(value)
 
     def _awaitable(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -63,7 +64,8 @@ class AsyncStep(Step):
 
 
 class AsyncGeneratorStep(AsyncStep):
-    """An async generator function as a step: `async for` over a call gives the items, computed once, stored as a whole."""
+    """An async generator function as a step: `async for` over a call gives the items, computed once, stored as a
+    whole."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._items(args, kwargs)
@@ -75,5 +77,5 @@ class AsyncGeneratorStep(AsyncStep):
     def _awaitable(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._drained(args, kwargs)
 
-    async def _drained(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Items:
-        return Items.of([item async for item in self.fn(*args, **kwargs)])
+    async def _drained(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        return [item async for item in self.fn(*args, **kwargs)]

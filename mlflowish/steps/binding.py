@@ -10,7 +10,8 @@ from typing import Any
 class Binding:
     """The parameters of a function, and `bind`, which gives their values in order, defaults applied.
 
-    `bind` is a generated function with the same parameters, so the interpreter binds, and a wrong call raises the same TypeError as
+    `bind` is a generated function with the same parameters, so the interpreter binds, and a wrong call raises the
+    same TypeError as
     the function would. Keyword dictionaries (`**kwargs`) come sorted by name: their order is not an identity.
     """
 

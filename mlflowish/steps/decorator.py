@@ -60,24 +60,30 @@ def step(
 ) -> Any:
     """Make a function a step: each call is computed once, and read back whenever code and arguments mean the same.
 
-    The key is made of the code that the function can reach (helpers, globals, classes, closures, versions of packages) and of the content of its arguments.
+    The key is made of the code that the function can reach (helpers, globals, classes, closures, versions of
+    packages) and of the content of its arguments.
     Comments, layout, names of locals, names and places of functions do not count.
 
     Options, all keyword-only:
 
     - `name`: what the step is called in records (default: module and function name).
     - `version`: any string or number that is part of the key: change it to compute again.
-    - `ignore`: arguments that are not part of the key. `depends`: further functions, modules, files or values that are. `env`: environment
+    - `ignore`: arguments that are not part of the key. `depends`: further functions, modules, files or values that
+      are. `env`: environment
       variables whose values are.
-    - `packages`: "reached" (versions of the third-party packages that the code touches), "ignore", or {"torch": "minor"}.
-    - `cache=False`: always run, still recorded. `max_age`: seconds (or timedelta) after which a result is computed again.
+    - `packages`: "reached" (versions of the third-party packages that the code touches), "ignore", or {"torch":
+      "minor"}.
+    - `cache=False`: always run, still recorded. `max_age`: seconds (or timedelta) after which a result is computed
+      again.
     - `retries`: further attempts after an exception. `timeout`: seconds after which StepTimeoutError is raised.
     - `strict=True`: what would run uncached raises UncacheableError instead.
-    - `seed=True`: `random`, numpy and torch are seeded from the key. `lock=True`: of many processes with the same call one computes, the others wait (a number: length
+    - `seed=True`: `random`, numpy and torch are seeded from the key. `lock=True`: of many processes with the same
+      call one computes, the others wait (a number: length
       of the lease in seconds).
     - `format`: the codec of the result. `store`: where results go, instead of the active store.
 
-    Works on functions, methods, coroutine functions, generators (drained; the value is re-iterable) and callable objects, in modules, scripts and notebooks. InvalidInputError for what
+    Works on functions, methods, coroutine functions, generators (drained; the value is re-iterable) and callable
+    objects, in modules, scripts and notebooks. InvalidInputError for what
     cannot be a step and for options that contradict.
 
     >>> import mlflowish as mf
@@ -114,7 +120,9 @@ def _make(function: Any, options: Options) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(_make(function.__func__, options))
     if isinstance(function, Step):
-        raise InvalidInputError(f"{function.name} is a step already; give its options in one @step(...)", found=function.name)
+        raise InvalidInputError(
+            f"{function.name} is a step already; give its options in one @step(...)", found=function.name
+        )
     if isinstance(function, type) or not callable(function):
         raise InvalidInputError(
             f"@step takes a function, method or callable object, found {_kind(function)}. Write a function that does the work.",
@@ -129,7 +137,9 @@ def _make(function: Any, options: Options) -> Any:
     for name in options.ignore:
         if name not in parameters:
             known = ", ".join(nearest(name, parameters)) or "none"
-            raise InvalidInputError(f"step(ignore=...): there is no parameter '{name}'; there are: {known}", option="ignore")
+            raise InvalidInputError(
+                f"step(ignore=...): there is no parameter '{name}'; there are: {known}", option="ignore"
+            )
     return _kind_of_step(function)(function, options)
 
 
@@ -141,4 +151,6 @@ def _kind_of_step(function: Any) -> type[Step]:
 
 
 def _kind(found: Any) -> str:
-    return f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}: {str(found)[:80]!r}"
+    return (
+        f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}: {str(found)[:80]!r}"
+    )

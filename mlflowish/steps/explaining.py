@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlflowish.hashing import digest
+from mlflowish.hashing.parts import diff
 from mlflowish.steps import accepting, parts, writing
 from mlflowish.steps.keys import argument_digests
 from mlflowish.store import Entry, Meta
@@ -20,7 +22,8 @@ _NEWEST = 2_000  # calls that are compared, newest first
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs. `kind`: argument, function, class, value, module, package, file, env, version, seed, opaque. `old` and `new` are
+    """One thing that differs. `kind`: argument, function, class, value, module, package, file, env, version, seed,
+    opaque. `old` and `new` are
     descriptions or source texts, "" where it is absent; values whose name sounds like a secret are never shown."""
 
     kind: str
@@ -48,7 +51,8 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Whether a call hits, and why: `differences` from the stored call nearest to it, `reason` in one sentence, `nearest` is that call's key."""
+    """Whether a call hits, and why: `differences` from the stored call nearest to it, `reason` in one sentence,
+    `nearest` is that call's key."""
 
     step: str
     hit: bool
@@ -128,7 +132,7 @@ def _present(step: Step, identity: Identity) -> Meta:
         for (name, digest), value in zip(digests, identity.values, strict=True)
     )
     assert identity.fingerprint is not None
-    extras = tuple((name, writing.digest(value).hex()) for name, value in step.identifier.extra_values())
+    extras = tuple((name, digest(value).hex()) for name, value in step.identifier.extra_values())
     return Meta(step.name, identity.fingerprint.digest.hex(), arguments, extras=extras)
 
 
@@ -169,12 +173,10 @@ def _code_differences(step: Step, identity: Identity, stored: Meta) -> Iterable[
     if before is None:
         yield Difference("function", step.name, "(its source was not kept)", "(see the function)")
         return
-    old = {(part.kind, part.label): part for part in before}
-    new = {(part.kind, part.label): part for part in parts.describe(identity.fingerprint)}
-    for place in {**old, **new}:
-        was, now = old.get(place), new.get(place)
-        if was is None or now is None or was.digest != now.digest:
-            yield Difference(*place, was.description if was else "", now.description if now else "")
+    recorded = [(part.label, part.kind, part.digest, part.description) for part in before]
+    for change in diff(recorded, [part.recorded() for part in identity.fingerprint.parts]):
+        if change.change != "renamed":  # names and places are not part of a fingerprint
+            yield Difference(change.kind, change.label, change.old, change.new)
 
 
 def _sentence(differences: tuple[Difference, ...]) -> str:

@@ -26,7 +26,9 @@ def submit(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
     return active_executor().submit(work, after=tuple(waited))
 
 
-def map_step(step: Step, iterables: tuple[Any, ...], common: dict[str, Any], *, instance: tuple[Any, ...] = ()) -> list[Any]:
+def map_step(
+    step: Step, iterables: tuple[Any, ...], common: dict[str, Any], *, instance: tuple[Any, ...] = ()
+) -> list[Any]:
     """Results in order. Hits are read in the caller's thread, at the cost of a hit; only the rest is submitted."""
     if not iterables:
         raise InvalidInputError(f"{step.name}.map takes at least one iterable of items: {step.name}.map(xs, ...)")

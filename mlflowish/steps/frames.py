@@ -1,4 +1,5 @@
-"""Which step is running in this thread or task: so that calls inside it know their parent, and it knows its children."""
+"""Which step is running in this thread or task: so that calls inside it know their parent, and it knows its
+children."""
 
 from __future__ import annotations
 

@@ -18,7 +18,19 @@ from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_
 from mlflowish.steps.options import Options
 
 _IMMUTABLE = frozenset(
-    {int, float, complex, str, bytes, bool, type(None), datetime.datetime, datetime.date, datetime.time, datetime.timedelta}
+    {
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        bool,
+        type(None),
+        datetime.datetime,
+        datetime.date,
+        datetime.time,
+        datetime.timedelta,
+    }
 )
 
 
@@ -115,7 +127,8 @@ class Identifier:
         return None
 
     def extras(self) -> bytes:
-        """What was declared beside the arguments: version, seed, and the present values of the environment variables."""
+        """What was declared beside the arguments: version, seed, and the present values of the environment
+        variables."""
         if self._options.version is None and not self._options.env and not self._options.seed:
             return b""
         return extras_token(self.extra_values())
@@ -129,7 +142,9 @@ class Identifier:
 
     def _refuse(self, error: UncacheableError) -> str:
         if self._options.strict:
-            raise UncacheableError(f"{self._step} is strict, and this call cannot be cached: {error}", **error.data) from error
+            raise UncacheableError(
+                f"{self._step} is strict, and this call cannot be cached: {error}", **error.data
+            ) from error
         return str(error)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from mlflowish.codecs import describe
 from mlflowish.errors import CapabilityError, MlflowishError, StorageError, UncacheableError
+from mlflowish.hashing import digest
 from mlflowish.steps import parts, writing
 from mlflowish.steps.auditing import Audit
 from mlflowish.steps.calls import Call
@@ -54,7 +56,8 @@ class Job:
 
     @contextmanager
     def running(self) -> Iterator[Audit]:
-        """The block in which the function runs: its step calls are our children; a failure is recorded and passes through."""
+        """The block in which the function runs: its step calls are our children; a failure is recorded and passes
+        through."""
         token = current_frame.set(self._frame)
         self._started = time.perf_counter()
         try:
@@ -92,15 +95,17 @@ class Job:
             except MlflowishError as error:
                 reason = f"it cannot be stored: {error}"
         if reason is not None:
-            value = writing.in_memory(iterator)
+            value = list(iterator)
             self._duration_s = time.perf_counter() - self._started
             return self._uncached(value, reason)
-        kept: list[Any] = []
+        source = writing.Remembering(iterator)
         try:
-            stored = writing.store_generator(self._step.store, writing.remembering(iterator, kept))
-        except MlflowishError as error:
-            # What was produced so far is remembered, so that nothing computed is lost.
-            value = writing.in_memory(writing.chained(kept, iterator))
+            stored = writing.store_generator(self._step.store, source)
+        except Exception as error:
+            if source.error is not None:
+                raise
+            # Storing failed, not the step: what it produced so far is remembered, so that nothing computed is lost.
+            value = [*source.items, *iterator]
             self._duration_s = time.perf_counter() - self._started
             return self._unstorable(value, error)
         self._duration_s = time.perf_counter() - self._started
@@ -125,7 +130,8 @@ class Job:
     def _unstorable(self, value: Any, error: Exception) -> Call:
         if self._step.options.strict and isinstance(error, UncacheableError):
             raise UncacheableError(
-                f"{self._step.name} is strict, and its result cannot be stored: {error}", **{**error.data, "value": value}
+                f"{self._step.name} is strict, and its result cannot be stored: {error}",
+                **{**error.data, "value": value},
             ) from error
         return self._uncached(value, f"its result cannot be stored: {error or type(error).__name__}")
 
@@ -138,7 +144,8 @@ class Job:
         return self._call(value, None, reason)
 
     def _record(self, status: str, reason: str) -> None:
-        """Leave a trace of a call without a result; a store that cannot be written has told so already, or tells it now."""
+        """Leave a trace of a call without a result; a store that cannot be written has told so already, or tells it
+        now."""
         step = self._step
         key = self._identity.key or os.urandom(16)
         meta = self._meta(status, reason, None)
@@ -157,16 +164,18 @@ class Job:
             fingerprint=fingerprint.digest.hex() if fingerprint is not None else "",
             arguments=self._arguments,
             output=stored.digest.hex() if stored is not None and stored.digest is not None else None,
-            output_description=writing.describe(stored.value) if stored is not None else "",
+            output_description=describe(stored.value) if stored is not None else "",
             duration_s=self._duration_s,
             status=status,
             reason=reason,
             parent=self._parent.key if self._parent is not None else None,
             children=tuple(self._frame.children),
-            extras=tuple((name, writing.digest(value).hex()) for name, value in self._step.identifier.extra_values()),
+            extras=tuple((name, digest(value).hex()) for name, value in self._step.identifier.extra_values()),
         )
 
     def _call(self, value: Any, output: str | None, reason: str | None) -> Call:
         inputs = {name: digest for name, digest, _ in self._arguments}
         parent = self._parent.key if self._parent is not None else None
-        return Call(value, False, self._identity.hex, self._step.name, inputs, output, self._duration_s, None, reason, parent)
+        return Call(
+            value, False, self._identity.hex, self._step.name, inputs, output, self._duration_s, None, reason, parent
+        )

@@ -1,7 +1,9 @@
 """The key of a call: 16 bytes of BLAKE3 over the code fingerprint, the arguments and the declared extras.
 
-Everything in the pre-image is tagged and of stated length. Plain scalars go in as one `marshal` (version 2) of their tuple, after a check of
-their exact types; anything else as its value digest. Which of the two is a function of the values alone, so equal calls have equal keys.
+Everything in the pre-image is tagged and of stated length. Plain scalars go in as one `marshal` (version 2) of their
+tuple, after a check of
+their exact types; anything else as its value digest. Which of the two is a function of the values alone, so equal
+calls have equal keys.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ def arguments_token(names: Sequence[str], values: Sequence[Any]) -> bytes:
 
 
 def argument_digests(names: Sequence[str], values: Sequence[Any], token: bytes) -> list[tuple[str, bytes]]:
-    """(name, value digest) of every argument, as entries record them; taken from the token where it holds them already."""
+    """(name, value digest) of every argument, as entries record them; taken from the token where it holds them
+    already."""
     if token[:1] == b"D":
         return [(name, token[1 + 16 * i : 17 + 16 * i]) for i, name in enumerate(names)]
     return [(name, digest(value, path=name)) for name, value in zip(names, values, strict=True)]

@@ -58,7 +58,9 @@ def checked(
     if version is not None and not isinstance(version, (str, int)):
         raise InvalidInputError(f"step(version=...) takes a string or a number, found {version!r}", option="version")
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise InvalidInputError(f"step(retries=...) is a number of retries from 0 up, found {retries!r}", option="retries")
+        raise InvalidInputError(
+            f"step(retries=...) is a number of retries from 0 up, found {retries!r}", option="retries"
+        )
     if format is not None:
         _check_format(format)
     lease_s = (LEASE_S if lock else None) if isinstance(lock, bool) else _seconds(lock, "lock")

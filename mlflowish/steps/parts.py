@@ -1,4 +1,5 @@
-"""What a fingerprint is made of, kept in the store: so that `explain` can say what changed since, with source and values."""
+"""What a fingerprint is made of, kept in the store: so that `explain` can say what changed since, with source and
+values."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import msgpack
 
 from mlflowish.errors import IntegrityError
 from mlflowish.hashing import Fingerprint
+from mlflowish.hashing.parts import Part
 from mlflowish.store import Store
 
 _KIND = "fingerprints"
@@ -30,15 +32,9 @@ def remember(store: Store, fingerprint: Fingerprint) -> None:
     """Keep the parts of a fingerprint; at its first result in a store only."""
     journals = store.journals(_KIND)
     if not journals.get(fingerprint.digest):
-        packed: Any = msgpack.packb([_row(part) for part in describe(fingerprint)], unicode_errors="surrogatepass")
+        rows = [(*recorded[:3], recorded[3][:_LIMIT]) for recorded in map(Part.recorded, fingerprint.parts)]
+        packed: Any = msgpack.packb(rows, unicode_errors="surrogatepass")
         journals.append(fingerprint.digest, zlib.compress(packed))
-
-
-def describe(fingerprint: Fingerprint) -> list[StoredPart]:
-    """The parts of a live fingerprint in the form that is kept."""
-    return [
-        StoredPart(part.label, part.kind, part.digest.hex(), part.describe()[:_LIMIT]) for part in fingerprint.parts
-    ]
 
 
 def recall(store: Store, digest: bytes) -> list[StoredPart] | None:
@@ -50,7 +46,3 @@ def recall(store: Store, digest: bytes) -> list[StoredPart] | None:
         except (ValueError, TypeError, zlib.error) as error:
             raise IntegrityError(f"the parts of fingerprint {digest.hex()} cannot be parsed: {error}") from error
     return None
-
-
-def _row(part: StoredPart) -> list[str]:
-    return [part.label, part.kind, part.digest, part.description]

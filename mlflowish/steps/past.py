@@ -23,7 +23,17 @@ def history(step: Step) -> Table:
         when = datetime.datetime.fromtimestamp(call.created_s, tz=datetime.UTC).isoformat(timespec="milliseconds")
         arguments = ", ".join(f"{name}={description}" for name, _, description in meta.arguments)
         rows.append(
-            (when, meta.status, meta.duration_s, arguments, meta.output_description, call.key.hex(), meta.reason, meta.parent, meta.host)
+            (
+                when,
+                meta.status,
+                meta.duration_s,
+                arguments,
+                meta.output_description,
+                call.key.hex(),
+                meta.reason,
+                meta.parent,
+                meta.host,
+            )
         )
     return Table(_COLUMNS, rows)
 

@@ -72,7 +72,7 @@ def _bounded(function: Callable[[], Any], timeout_s: float, step: str) -> Any:
     def work() -> None:
         try:
             outcome.append((True, context.run(function)))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  see below
             # Whatever it is belongs to the caller's thread, which raises it below.
             outcome.append((False, error))
 

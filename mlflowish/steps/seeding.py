@@ -13,7 +13,8 @@ from typing import Any
 def seeded(key: bytes) -> Iterator[None]:
     """Seed `random`, numpy's and torch's global generators from `key` for the length of the block.
 
-    numpy is seeded whenever it is installed (the step may import it later), torch when it is loaded. Generators are global to the process: two
+    numpy is seeded whenever it is installed (the step may import it later), torch when it is loaded. Generators are
+    global to the process: two
     seeded steps on two threads at once disturb each other.
     """
     seed = int.from_bytes(key[:8], "little")

@@ -43,7 +43,7 @@ class Step:
         self.name = options.name or default_name(function)
         self.identifier = Identifier(function, options, step=self.name)
 
-    # -- calling ------------------------------------------------------------------------------------------------------------
+    # -- calling -----------------------------------------------------------------------------------
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         identity = self.identifier.identify(args, kwargs)
@@ -51,7 +51,8 @@ class Step:
         return found[1] if found is not None else self._compute(identity, args, kwargs).value
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Like calling it, but the whole `Call`: value, hit, key, inputs, output, duration, and why it is uncached if it is."""
+        """Like calling it, but the whole `Call`: value, hit, key, inputs, output, duration, and why it is uncached if
+        it is."""
         identity = self.identifier.identify(args, kwargs)
         found = self._look_up(identity)
         return self.hit_call(identity, *found) if found is not None else self._compute(identity, args, kwargs)
@@ -106,7 +107,7 @@ class Step:
         parent = frame.key if frame else None
         return Call(value, True, identity.hex, self.name, inputs, meta.output, meta.duration_s, None, None, parent)
 
-    # -- computing ------------------------------------------------------------------------------------------------------------
+    # -- computing ---------------------------------------------------------------------------------
 
     def _compute(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if self.options.lock is None or identity.key is None:
@@ -152,7 +153,7 @@ class Step:
                 return job.finish_generator(value)
         return job.finish(value)
 
-    # -- questions ------------------------------------------------------------------------------------------------------------
+    # -- questions ---------------------------------------------------------------------------------
 
     def is_cached(self, /, *args: Any, **kwargs: Any) -> bool:
         """Would this call be read back? Runs nothing, loads nothing."""
@@ -164,7 +165,8 @@ class Step:
         return any(self.usable(entry) for entry in entries)
 
     def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
-        """Why this call would be a hit or a miss: which argument, helper, global, class or package differs from the nearest stored call."""
+        """Why this call would be a hit or a miss: which argument, helper, global, class or package differs from the
+        nearest stored call."""
         from mlflowish.steps.explaining import explain
 
         return explain(self, args, kwargs)
@@ -176,7 +178,8 @@ class Step:
         return history(self)
 
     def forget(self, /, *args: Any, **kwargs: Any) -> int:
-        """Drop the entry of this call; without arguments, all of the step's. Returns how many were dropped. What hits it now is computed again."""
+        """Drop the entry of this call; without arguments, all of the step's. Returns how many were dropped. What hits
+        it now is computed again."""
         from mlflowish.steps.past import forget
 
         return forget(self, args, kwargs)
@@ -186,10 +189,11 @@ class Step:
         """What the code is now: `.digest` and `.parts`, everything that it depends on."""
         return self.identifier.current()
 
-    # -- many at once -----------------------------------------------------------------------------------------------------------
+    # -- many at once ------------------------------------------------------------------------------
 
     def submit(self, /, *args: Any, **kwargs: Any) -> Future:
-        """A future of the call on the active executor. Futures among the arguments, also inside lists, tuples and dicts, are waited for."""
+        """A future of the call on the active executor. Futures among the arguments, also inside lists, tuples and
+        dicts, are waited for."""
         from mlflowish.steps.fanout import submit
 
         return submit(self, args, kwargs)
@@ -197,14 +201,15 @@ class Step:
     def map(self, /, *iterables: Any, **common: Any) -> list[Any]:
         """The results of a call for each item (of each iterable, in step), in order; `common` goes to every call.
 
-        Only items without a stored result run, on the active executor. All are finished before a failure is raised, as StepError with
+        Only items without a stored result run, on the active executor. All are finished before a failure is raised,
+        as StepError with
         `.failures` (index -> exception); running it again computes only what failed.
         """
         from mlflowish.steps.fanout import map_step
 
         return map_step(self, iterables, common)
 
-    # -- being a function -----------------------------------------------------------------------------------------------------
+    # -- being a function --------------------------------------------------------------------------
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else BoundStep(self, instance)
@@ -279,6 +284,8 @@ def _by_name(module: str, qualname: str) -> Any:
 def _stacklevel() -> int:
     """How far up the first frame outside this package is: warnings point at the user's line."""
     frame, level = inspect.currentframe(), 0
-    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(("mlflowish.", "contextlib", "asyncio")):
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(
+        ("mlflowish.", "contextlib", "asyncio")
+    ):
         frame, level = frame.f_back, level + 1
-    return max(level - 1, 1)
+    return max(level, 1)

@@ -7,7 +7,7 @@ import platform
 import socket
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,8 @@ class Stored:
 
 
 def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # noqa: A002  the option's promised name
-    """Put the value's bytes into the store. Generators are drained: the value of the record is then their re-iterable form.
+    """Put the value's bytes into the store. Generators are drained: the value of the record is then their re-iterable
+    form.
 
     UncacheableError when no codec can store it, StorageError when the store cannot take it.
     """
@@ -52,7 +53,7 @@ def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # n
         return _stored(value, encoded, objects, pending.result())
 
 
-def store_generator(store: Store, iterator: Iterator[Any]) -> Stored:
+def store_generator(store: Store, iterator: Iterable[Any]) -> Stored:
     """Drain a generator into the store, a chunk at a time."""
     refs: list[ObjectRef] = []
 
@@ -60,20 +61,26 @@ def store_generator(store: Store, iterator: Iterator[Any]) -> Stored:
         refs.append(store.objects.put(part.chunks, part.size_bytes))
         return store.objects.reader(refs[-1])
 
-    items, encoded = drain(iterator, store_part)
+    items, encoded = drain(iterator, store_part, digest_item=digest)
     return _stored(items, encoded, tuple(refs), output_digest(items))
 
 
-def in_memory(iterator: Iterator[Any]) -> Items:
-    """The items of a generator that cannot be stored, re-iterable all the same."""
-    return Items.of(list(iterator))
+class Remembering:
+    """The items of an iterator as they pass, kept until they are stored for sure, and what the iterator itself raised."""
 
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self._iterator = iterator
+        self.items: list[Any] = []
+        self.error: BaseException | None = None
 
-def remembering(iterator: Iterator[Any], kept: list[Any]) -> Iterator[Any]:
-    """The same items, each kept as it passes."""
-    for item in iterator:
-        kept.append(item)
-        yield item
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for item in self._iterator:
+                self.items.append(item)
+                yield item
+        except BaseException as error:
+            self.error = error
+            raise
 
 
 def is_generator(value: Any) -> bool:

@@ -17,7 +17,8 @@ _default_of: dict[tuple[str | None, str], Store] = {}
 
 
 def use(store: str | os.PathLike[str] | Store, **storage_options: Any) -> Store:
-    """Make a store the active one of this process, and return it: a `Store`, a local path or any fsspec URL with its options.
+    """Make a store the active one of this process, and return it: a `Store`, a local path or any fsspec URL with its
+    options.
 
     >>> import mlflowish as mf
     >>> mf.use("memory://doc-use").url
@@ -38,7 +39,8 @@ def use(store: str | os.PathLike[str] | Store, **storage_options: Any) -> Store:
 def active_store() -> Store:
     """The store that steps use now: of the enclosing `with store:` block, else of `use`, else of the settings.
 
-    Without `use`: $MLFLOWISH_STORE, else `[tool.mlflowish] store` of the nearest pyproject.toml, else the folder `.mlflowish` beside it
+    Without `use`: $MLFLOWISH_STORE, else `[tool.mlflowish] store` of the nearest pyproject.toml, else the folder
+    `.mlflowish` beside it
     (or at the git root, or in the working directory).
 
     >>> import mlflowish as mf

@@ -1,8 +1,10 @@
 """Entries: what is stored under the key of a call, as records of the `calls` journal.
 
 A record begins with its kind (one byte) and the step's tag (8 bytes of BLAKE3 over its name, so that the calls of one
-step are found without parsing the others). Then one msgpack array. Records never change: to forget an entry is a *tombstone* record under the same
-key that names the ids it removes, so union stays the only merge (an observed-remove set: Shapiro et al., 2011, INRIA RR-7506).
+step are found without parsing the others). Then one msgpack array. Records never change: to forget an entry is a
+*tombstone* record under the same
+key that names the ids it removes, so union stays the only merge (an observed-remove set: Shapiro et al., 2011, INRIA
+RR-7506).
 """
 
 from __future__ import annotations
@@ -169,7 +171,8 @@ def live_entries(key: bytes, payloads: Sequence[bytes]) -> list[Entry]:
 
 
 def fold(key: bytes, payloads: list[bytes]) -> list[bytes]:
-    """What compaction keeps of one key: all but the entries that a tombstone removes. Tombstones stay: a copy of what they remove may
+    """What compaction keeps of one key: all but the entries that a tombstone removes. Tombstones stay: a copy of what
+    they remove may
     still stand in a journal that this compaction did not see."""
     if not any(payload[:1] == TOMBSTONE for payload in payloads):
         return payloads

@@ -1,7 +1,9 @@
 """Files and folders as values: identified by content, kept in the store, put back where they were.
 
-`File` and `Dir` are handles: nothing is read until a digest or the content is asked for. Content digests of local files are remembered
-by (size, mtime, ctime, inode), except for files changed within the last two seconds: a change within the clock's granularity would not show.
+`File` and `Dir` are handles: nothing is read until a digest or the content is asked for. Content digests of local
+files are remembered
+by (size, mtime, ctime, inode), except for files changed within the last two seconds: a change within the clock's
+granularity would not show.
 """
 
 from __future__ import annotations
@@ -16,7 +18,14 @@ import msgpack
 from blake3 import blake3
 
 from mlflowish.codecs.base import Buffer, Encoded, Part, PartReader
-from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, NotFoundError, StorageError, missing_extra
+from mlflowish.errors import (
+    CapabilityError,
+    IntegrityError,
+    InvalidInputError,
+    NotFoundError,
+    StorageError,
+    missing_extra,
+)
 
 _SLAB = 4 << 20
 _DISTRUST_S = 2.0
@@ -26,8 +35,10 @@ _memo: dict[tuple[str, int, int, int, int], bytes] = {}
 class File:
     """A file as an argument or result of a step: its content is what counts, not its name or dates.
 
-    `File("data.csv")` or any fsspec URL (`File("s3://bucket/data.csv", **storage_options)`). It is an `os.PathLike` where it is local,
-    so `pandas.read_csv(file)` and `open(file)` take it. As a step's result its bytes go into the store, and a hit puts them back at the
+    `File("data.csv")` or any fsspec URL (`File("s3://bucket/data.csv", **storage_options)`). It is an `os.PathLike`
+    where it is local,
+    so `pandas.read_csv(file)` and `open(file)` take it. As a step's result its bytes go into the store, and a hit
+    puts them back at the
     path when they are missing or different there.
 
     NotFoundError if there is no such file when the content is needed; InvalidInputError if it is a folder.
@@ -60,7 +71,9 @@ class File:
 
     def __fspath__(self) -> str:
         if not self.is_local:
-            raise InvalidInputError(f"{self.path} is not a local file; use File.open() or File.read_bytes()", path=self.path)
+            raise InvalidInputError(
+                f"{self.path} is not a local file; use File.open() or File.read_bytes()", path=self.path
+            )
         return self.path
 
     def open(self, mode: str = "rb") -> Any:
@@ -93,7 +106,8 @@ class File:
 class Dir:
     """A folder as an argument or result of a step: the relative paths below it and their contents are what counts.
 
-    Files are read, links to files followed, links to folders not; empty folders do not count. NotFoundError if it is not there.
+    Files are read, links to files followed, links to folders not; empty folders do not count. NotFoundError if it is
+    not there.
     """
 
     __slots__ = ("path",)
@@ -251,7 +265,9 @@ class DirCodec:
         _require_restorable(path, trusted=allow_pickle)
         for (name, digest), part in zip(files, parts, strict=True):
             if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
-                raise IntegrityError(f"a stored folder names a file outside itself: {name!r}; it is not restored", path=name)
+                raise IntegrityError(
+                    f"a stored folder names a file outside itself: {name!r}; it is not restored", path=name
+                )
             full = os.path.join(path, *name.split("/"))
             if not _is_content(full, digest):
                 _restore(full, part.chunks)

@@ -22,7 +22,8 @@ class Layout:
 
 
 def read_layout(storage: Storage) -> Layout | None:
-    """The store's format, None if nothing was ever written there; FormatVersionError if it is newer than this version reads."""
+    """The store's format, None if nothing was ever written there; FormatVersionError if it is newer than this version
+    reads."""
     try:
         raw = storage.get(_PATH)
     except NotFoundError:

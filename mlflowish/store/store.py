@@ -26,14 +26,19 @@ block_stores: ContextVar[tuple[Store, ...]] = ContextVar("mlflowish_stores", def
 class Store:
     """A store at a local path or fsspec URL; `with store:` makes it the active one in the block.
 
-    `Store("s3://team/lab", key=..., secret=...)`: options beyond ours go to fsspec. Nothing is created before the first write.
+    `Store("s3://team/lab", key=..., secret=...)`: options beyond ours go to fsspec. Nothing is created before the
+    first write.
 
-    `allow_pickle=False` refuses to load results that only pickle could store: loading a pickle executes code, so use it for stores that others
-    can write to and that you do not trust. `verify`: "sealed" (default) hashes an object when its file was touched since it was last
+    `allow_pickle=False` refuses to load results that only pickle could store: loading a pickle executes code, so use
+    it for stores that others
+    can write to and that you do not trust. `verify`: "sealed" (default) hashes an object when its file was touched
+    since it was last
     checked, "always" on every load, "never" not at all.
 
-    Thread-safe, process-safe and fork-safe. Picklable: it travels as URL and options. Raises InvalidInputError or CapabilityError for a URL that names no
-    known backend, MissingExtraError when a driver is not installed, FormatVersionError (at first use) for a store of a newer format.
+    Thread-safe, process-safe and fork-safe. Picklable: it travels as URL and options. Raises InvalidInputError or
+    CapabilityError for a URL that names no
+    known backend, MissingExtraError when a driver is not installed, FormatVersionError (at first use) for a store of
+    a newer format.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-store") as store:
@@ -101,7 +106,7 @@ class Store:
             self.storage.put_if_absent(".gitignore", b"*\n")
         self._created = True
 
-    # -- entries ------------------------------------------------------------------------------------------------------------
+    # -- entries -----------------------------------------------------------------------------------
 
     def entries(self, key: bytes) -> list[Entry]:
         """What is stored under the key of a call, newest first; [] if nothing is. One look-up."""
@@ -142,7 +147,7 @@ class Store:
                 removed.update(records.unpack_tombstone(payload))
         return (record for record_id, record in found.items() if record_id not in removed)
 
-    # -- life -----------------------------------------------------------------------------------------------------------------
+    # -- life --------------------------------------------------------------------------------------
 
     def compact(self) -> None:
         """Merge journals into segments now. It happens by itself; this is for impatient people and tests."""

@@ -48,7 +48,9 @@ class Table:
         shown = [[_short(value) for value in row] for row in self._rows[:20]]
         widths = [max([len(name), *(len(row[i]) for row in shown)]) for i, name in enumerate(self.columns)]
         lines = ["  ".join(name.ljust(width) for name, width in zip(self.columns, widths, strict=True)).rstrip()]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
+        ]
         if len(self._rows) > len(shown):
             lines.append(f"... {len(self._rows) - len(shown)} more rows")
         return "\n".join(lines)

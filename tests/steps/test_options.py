@@ -1,0 +1,246 @@
+"""The options of `@step`: each does what it says, and what contradicts is refused."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mlflowish as mf
+
+
+@pytest.fixture
+def store(tmp_path):
+    with mf.Store(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"retries": -1}, "retries"),
+        ({"retries": 1.5}, "retries"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"max_age": -1}, "max_age"),
+        ({"ignore": ("nope",)}, "nope"),
+        ({"packages": "some"}, "packages"),
+        ({"packages": {"numpy": "patch"}}, "packages"),
+        ({"version": 1.5}, "version"),
+        ({"name": "a/b"}, "name"),
+        ({"cache": "yes"}, "cache"),
+        ({"format": "papyrus"}, "papyrus"),
+        ({"cache": False, "lock": True}, "contradict"),
+        ({"cache": False, "max_age": 5}, "contradict"),
+        ({"cache": False, "strict": True}, "contradict"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options, message):
+    with pytest.raises(mf.InvalidInputError, match=message):
+
+        @mf.step(**options)
+        def f(x):
+            return x
+
+
+@pytest.mark.parametrize("thing", [3, "name", int, [len], None.__class__])
+def test_what_is_no_function_cannot_be_a_step(thing):
+    with pytest.raises(mf.InvalidInputError, match="@step takes a function"):
+        mf.step(thing)
+
+
+def test_version_is_part_of_the_key(store):
+    def f(x):
+        return x
+
+    assert not mf.step(version=1)(f).call(1).hit
+    assert not mf.step(version="1")(f).call(1).hit
+    assert mf.step(version=1)(f).call(1).hit
+
+
+def test_ignored_arguments_do_not_count(store):
+    @mf.step(ignore=("verbose",))
+    def f(x, verbose=False):
+        return x
+
+    f(1)
+    assert f.call(1, verbose=True).hit
+    assert not f.call(2, verbose=True).hit
+
+
+def test_environment_counts_and_its_values_are_not_stored(store, monkeypatch, tmp_path):
+    @mf.step(env="LAB_SECRET")
+    def f():
+        return os.environ["LAB_SECRET"][:1]
+
+    monkeypatch.setenv("LAB_SECRET", "aaaa-very-secret")
+    assert f() == "a"
+    monkeypatch.setenv("LAB_SECRET", "bbbb-very-secret")
+    assert f() == "b"
+    assert [difference.kind for difference in f.explain().differences] == []
+    monkeypatch.setenv("LAB_SECRET", "cccc-very-secret")
+    assert [difference.name for difference in f.explain().differences] == ["LAB_SECRET"]
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    assert b"very-secret" not in stored
+
+
+def test_without_cache_it_always_runs_and_is_recorded(store):
+    ran = []
+
+    @mf.step(cache=False)
+    def f(x):
+        ran.append(x)
+        return x
+
+    calls = [f.call(1), f.call(1)]
+    assert (ran, [call.hit for call in calls]) == ([1, 1], [False, False])
+    assert [row["status"] for row in f.history()] == ["uncached", "uncached"]
+
+
+def test_a_result_older_than_max_age_is_computed_again(store):
+    @mf.step(max_age=datetime.timedelta(seconds=0.05))
+    def now():
+        return time.time_ns()
+
+    first = now()
+    time.sleep(0.06)
+    assert not now.is_cached()
+    assert "max_age" in now.explain().reason
+    assert now() > first
+
+
+def test_retries_run_it_again(store, tmp_path):
+    log = str(tmp_path / "tries")
+
+    @mf.step(retries=2)
+    def flaky(x):
+        with open(log, "a+") as stream:
+            stream.write("x")
+            stream.seek(0)
+            if len(stream.read()) < 3:
+                raise ConnectionError("again")
+        return x
+
+    assert flaky(1) == 1
+    assert (tmp_path / "tries").read_text() == "xxx"
+    assert flaky.call(1).hit
+
+
+def test_a_timeout_ends_the_call(store):
+    @mf.step(timeout=0.1)
+    def slow():
+        for _ in range(10_000):
+            time.sleep(0.01)
+
+    started = time.monotonic()
+    with pytest.raises(mf.StepTimeoutError, match=r"0\.1 s"):
+        slow()
+    assert time.monotonic() - started < 5
+    assert [row["status"] for row in slow.history()] == ["failed"]
+
+
+def test_seeded_steps_draw_the_same_and_leave_the_generators_alone(store):
+    @mf.step(seed=True)
+    def draw(n):
+        import numpy as np
+
+        return [random.random() for _ in range(n)] + np.random.rand(n).tolist()
+
+    random.seed(5)
+    state = random.getstate()
+    first = draw(3)
+    assert random.getstate() == state
+    draw.forget(3)
+    assert draw(3) == first
+    assert draw(4)[:3] != first[:3]
+
+
+def test_forget_drops_one_call_or_all(store):
+    @mf.step
+    def f(x):
+        return x
+
+    f.map([1, 2, 3])
+    assert f.forget(1) == 1
+    assert [f.is_cached(x) for x in (1, 2, 3)] == [False, True, True]
+    assert f.forget() == 2
+    assert not any(f.is_cached(x) for x in (1, 2, 3))
+    assert not f.call(1).hit
+    assert f.call(1).hit
+
+
+def test_accept_keeps_results_over_an_edit(store):
+    @mf.step(name="f")
+    def old(x):
+        return x + x
+
+    @mf.step(name="f")
+    def new(x):
+        return 2 * x
+
+    old(1)
+    assert not new.is_cached(1)
+    mf.accept(new, reason="same in other words")
+    assert new.call(1).hit
+    assert "accepted" in new.explain(1).reason
+    with pytest.raises(mf.InvalidInputError, match="reason"):
+        mf.accept(new, reason=" ")
+
+
+def test_accept_needs_something_to_accept(store):
+    @mf.step
+    def f(x):
+        return x
+
+    with pytest.raises(mf.NotFoundError, match="no stored result"):
+        mf.accept(f, reason="because")
+    f(1)
+    with pytest.raises(mf.StateError, match="nothing to accept"):
+        mf.accept(f, reason="because")
+
+
+_LOCKED = """
+import sys, time
+import mlflowish as mf
+mf.use(sys.argv[1])
+
+@mf.step(lock=True, ignore=("log",))
+def slow(x, log):
+    with open(log, "a") as f:
+        f.write("ran\\n")
+    time.sleep(0.5)
+    return x
+
+assert slow(1, sys.argv[2]) == 1
+"""
+
+
+def test_of_eight_processes_with_lock_one_computes(tmp_path):
+    script = tmp_path / "locked.py"
+    script.write_text(_LOCKED)
+    log = tmp_path / "log"
+    command = [sys.executable, str(script), str(tmp_path / "store"), str(log)]
+    processes = [subprocess.Popen(command) for _ in range(8)]
+    assert [process.wait(60) for process in processes] == [0] * 8
+    assert log.read_text() == "ran\n"
+
+
+def test_a_lease_of_a_dead_holder_expires(tmp_path):
+    script = tmp_path / "locked.py"
+    script.write_text(
+        _LOCKED.replace("lock=True", "lock=1.0").replace("time.sleep(0.5)", "time.sleep(float(sys.argv[3]))")
+    )
+    log = tmp_path / "log"
+    command = [sys.executable, str(script), str(tmp_path / "store"), str(log)]
+    holder = subprocess.Popen([*command, "60"])
+    while not log.exists():
+        time.sleep(0.02)
+    holder.kill()
+    holder.wait()
+    assert subprocess.run([*command, "0"], timeout=30, check=False).returncode == 0
+    assert log.read_text() == "ran\nran\n"
