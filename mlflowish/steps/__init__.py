@@ -4,6 +4,6 @@ from mlflowish.steps.accepting import accept, accepted
 from mlflowish.steps.calls import Call
 from mlflowish.steps.decorator import step
 from mlflowish.steps.explaining import Difference, Explanation
-from mlflowish.steps.step import BoundStep, Step
+from mlflowish.steps.wrapper import BoundStep, Step
 
 __all__ = ["BoundStep", "Call", "Difference", "Explanation", "Step", "accept", "accepted", "step"]

@@ -62,7 +62,7 @@ def accept(step: Any, *, reason: str, store: Any = None) -> str:
     ...     double.call(4).hit
     True
     """
-    from mlflowish.steps.step import BoundStep, Step
+    from mlflowish.steps.wrapper import BoundStep, Step
     from mlflowish.store import as_store
 
     if isinstance(step, BoundStep):

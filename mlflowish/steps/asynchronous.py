@@ -11,7 +11,7 @@ from mlflowish.steps.calls import Call
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.job import Job
 from mlflowish.steps.running import run_async
-from mlflowish.steps.step import Step
+from mlflowish.steps.wrapper import Step
 
 _marker = getattr(inspect, "markcoroutinefunction", None)
 

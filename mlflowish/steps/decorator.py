@@ -10,7 +10,7 @@ from typing import Any, overload
 from mlflowish.errors import InvalidInputError, nearest
 from mlflowish.steps.asynchronous import AsyncGeneratorStep, AsyncStep
 from mlflowish.steps.options import Options, checked
-from mlflowish.steps.step import Step
+from mlflowish.steps.wrapper import Step
 
 
 @overload

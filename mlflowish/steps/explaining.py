@@ -15,7 +15,7 @@ from mlflowish.store import Entry, Meta
 
 if TYPE_CHECKING:
     from mlflowish.steps.identity import Identity
-    from mlflowish.steps.step import Step
+    from mlflowish.steps.wrapper import Step
 
 _NEWEST = 2_000  # calls that are compared, newest first
 

@@ -10,7 +10,7 @@ from mlflowish.errors import InvalidInputError, StepError
 from mlflowish.executors import Future, active_executor
 
 if TYPE_CHECKING:
-    from mlflowish.steps.step import Step
+    from mlflowish.steps.wrapper import Step
 
 
 def submit(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:

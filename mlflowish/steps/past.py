@@ -9,7 +9,7 @@ from mlflowish.errors import UncacheableError
 from mlflowish.store import Entry, Table
 
 if TYPE_CHECKING:
-    from mlflowish.steps.step import Step
+    from mlflowish.steps.wrapper import Step
 
 _COLUMNS = ("time", "status", "duration_s", "arguments", "output", "key", "reason", "parent", "host")
 
