@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 Buffer = bytes | bytearray | memoryview
 
+INLINE_LIMIT = 65536
+"""Leaves of more bytes than this become parts, so that an entry stays one small record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -24,7 +27,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A value as bytes: `head` rests in the entry, each part in an object. `executes_code`: loading it can run stored code (pickle)."""
+    """A value as bytes: `head` rests in the entry, each part in an object. `executes_code`: loading it can run stored
+    code (pickle).
+
+    Parts look into the value's memory: write them before the value is handed to somebody who may change it.
+    """
 
     codec: str
     head: bytes
@@ -39,20 +46,35 @@ class PartReader(Protocol):
     def size_bytes(self) -> int: ...
 
     def buffer(self) -> memoryview:
-        """The bytes, writable and private to the caller (a copy-on-write map where there is a file); costs no copy of large parts."""
+        """The bytes, writable and private to the caller (a copy-on-write map where there is a file); costs no copy of
+        large parts."""
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes in slabs, for values that rest in files."""
 
 
 class Codec(Protocol):
-    """One way of turning values of some types into bytes and back. Law: `digest(decode(encode(x))) == digest(x)`."""
+    """One way of turning values of some types into bytes and back. Law: `digest(decode(encode(x))) == digest(x)`.
+
+    `encode` raises `Declined` for a value of its types that it cannot keep exactly; the next codec is then asked.
+    `decode` gives a new,
+    private value each time.
+    """
 
     name: str
     executes_code: bool
 
     def encode(self, value: Any, *, inline_limit: int) -> Encoded:
-        """Bytes of `value`; leaves of more than `inline_limit` bytes as parts. UncacheableError with `.path` if it cannot be stored."""
+        """Bytes of `value`; leaves of more than `inline_limit` bytes as parts. UncacheableError with `.path` if it
+        cannot be stored."""
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> Any:
-        """The value, equal in digest to what was encoded. IntegrityError if the bytes make no sense."""
+        """The value, equal in digest to what was encoded.
+
+        IntegrityError if the bytes make no sense; CapabilityError if they may, but not in this process (a class
+        that is gone, a library that is not installed, pickle that the policy refuses). To a cache both are a miss.
+        """
+
+
+class Declined(Exception):
+    """A codec's answer to a value that it would not give back exactly as it was."""

@@ -1,0 +1,23 @@
+"""Values to bytes and back. Pure: where the bytes rest is for the rooms above."""
+
+from mlflowish.codecs.base import Buffer, Codec, Declined, Encoded, Part, PartReader
+from mlflowish.codecs.coding import decode, encode
+from mlflowish.codecs.describe import describe
+from mlflowish.codecs.items import Items, drain
+from mlflowish.codecs.registry import known, register
+
+__all__ = [
+    "Buffer",
+    "Codec",
+    "Declined",
+    "Encoded",
+    "Items",
+    "Part",
+    "PartReader",
+    "decode",
+    "describe",
+    "drain",
+    "encode",
+    "known",
+    "register",
+]
