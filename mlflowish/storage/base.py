@@ -1,6 +1,7 @@
 """The seam between this library and bytes at rest: what a backend must do, and no more.
 
-A backend is a flat map from relative paths to immutable or atomically replaced whole objects. Every implementation passes
+A backend is a flat map from relative paths to immutable or atomically replaced whole objects. Every implementation
+passes
 `mlflowish.testing.storage_suite`. Behaviour (cache, faults) is added by wrapping, never by inheriting.
 """
 
@@ -18,8 +19,10 @@ class Capabilities:
     """What a backend can do: data, so that callers ask instead of testing types.
 
     `put_if_absent`: exactly one of many racing writers wins. `append`: `open_append` works, and other processes see
-    what was appended at once. `local_paths`: `local_path` gives a real path that can be memory-mapped. `shared`: other processes see the
-    same bytes. `durable`: what is acknowledged survives power loss (by policy). `multi_writer`: safe with many writers; a backend
+    what was appended at once. `local_paths`: `local_path` gives a real path that can be memory-mapped. `shared`:
+    other processes see the
+    same bytes. `durable`: what is acknowledged survives power loss (by policy). `multi_writer`: safe with many
+    writers; a backend
     without it is demoted to one stated writer.
     """
 
@@ -33,7 +36,8 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One listed object: `path` relative to the root, `size_bytes`, `modified_s` (seconds since 1970; nan if unknown)."""
+    """One listed object: `path` relative to the root, `size_bytes`, `modified_s` (seconds since 1970; nan if
+    unknown)."""
 
     path: str
     size_bytes: int
@@ -47,7 +51,8 @@ class Staging(Protocol):
         """Append `data`."""
 
     def commit(self, path: str) -> bool:
-        """Make everything written so far visible at `path`, whole and durable; False if something was there already (kept as it was)."""
+        """Make everything written so far visible at `path`, whole and durable; False if something was there already
+        (kept as it was)."""
 
     def discard(self) -> None:
         """Forget what was written; harmless after `commit`."""
@@ -59,7 +64,8 @@ class Appender(Protocol):
     path: str
 
     def write(self, data: bytes) -> int:
-        """Append `data` whole and return the offset at which it begins; StorageError if it could not (nothing acknowledged)."""
+        """Append `data` whole and return the offset at which it begins; StorageError if it could not (nothing
+        acknowledged)."""
 
     def sync(self) -> None:
         """Make what was written survive power loss."""
@@ -70,7 +76,8 @@ class Appender(Protocol):
 
 @runtime_checkable
 class Storage(Protocol):
-    """A location of objects. Thread-safe, fork-safe, picklable. All errors are `StorageError` or its kin; a path that is absent raises `NotFoundError`."""
+    """A location of objects. Thread-safe, fork-safe, picklable. All errors are `StorageError` or its kin; a path that
+    is absent raises `NotFoundError`."""
 
     @property
     def url(self) -> str:
@@ -96,7 +103,7 @@ class Storage(Protocol):
         """Size in bytes of an object that is there, without a listing."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects whose path begins with the folder `prefix` ('' for all), recursively, in no order. May be stale."""
+        """Objects in the folder `prefix` ('' for all) and below, in no order. May be stale; what vanishes meanwhile is left out."""
 
     def delete(self, path: str) -> None:
         """Remove the object; no error if it is absent."""
@@ -105,7 +112,8 @@ class Storage(Protocol):
         """A real file that holds the object (`Capabilities.local_paths`), else None. Does not say that it exists."""
 
     def open_append(self, path: str) -> Appender:
-        """Create a new file to append to, claimed by this process until closed or dead. CapabilityError without `append`."""
+        """Create a new file to append to, claimed by this process until closed or dead. CapabilityError without
+        `append`."""
 
     def is_claimed(self, path: str) -> bool:
-        """Does a living writer hold this appended file? When in doubt, True."""
+        """Does a living writer hold this appended file? False for one that is absent; when in doubt, True."""

@@ -1,0 +1,98 @@
+"""Trust in files that are named by their hash: a seal in the time of modification instead of hashing gigabytes on every hit.
+
+Whoever has written or verified an object file sets the part below a second of its time of modification to a number that follows from
+the hash. Any later write changes that time, and the number fits again by chance once in 10^9. A file without the seal is not wrong, it is
+unknown: it is hashed, and sealed if it is right.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from blake3 import blake3
+
+from mlflowish.errors import IntegrityError
+
+_SECOND_NS = 1_000_000_000
+_SLAB_BYTES = 4 << 20
+_QUARANTINE = "quarantine"
+
+
+def seal_ns(digest: str) -> int:
+    """The part below a second that a file of this hash (hex) bears."""
+    return (int(digest[-8:], 16) >> 2) % _SECOND_NS
+
+
+def is_sealed(found: os.stat_result, digest: str) -> bool:
+    """Has nobody written to the file since it was last known to be right?"""
+    return found.st_mtime_ns % _SECOND_NS == seal_ns(digest)
+
+
+def seal(fd: int, found: os.stat_result, digest: str) -> None:
+    """Mark an open file whose content was verified while it had these times."""
+    if os.fstat(fd).st_mtime_ns != found.st_mtime_ns or os.utime not in os.supports_fd:
+        return
+    modified_ns = found.st_mtime_ns - found.st_mtime_ns % _SECOND_NS + seal_ns(digest)
+    try:
+        os.utime(fd, ns=(found.st_atime_ns, modified_ns))
+    except OSError as error:
+        # Not our file, or a read-only disk: it stays without a seal, and is hashed the next time as well.
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
+            raise
+
+
+def hash_file(fd: int, size_bytes: int) -> str:
+    """The BLAKE3-256 (hex) of the first `size_bytes` of an open file; reads a slab at a time, so no mapped page counts against the process."""
+    hasher = blake3()
+    slab = memoryview(bytearray(min(size_bytes, _SLAB_BYTES)))
+    position = 0
+    while position < size_bytes and (count := os.preadv(fd, [slab[: size_bytes - position]], position)):
+        hasher.update(slab[:count])
+        position += count
+    return hasher.hexdigest()
+
+
+def require_right(fd: int, full: str, digest: str, size_bytes: int, verify: str) -> None:
+    """IntegrityError unless the open file is what its name says; `verify` is "sealed", "always" or "never" (size only)."""
+    found = os.fstat(fd)
+    if found.st_size != size_bytes:
+        raise damaged(full, digest, f"{found.st_size} bytes long instead of {size_bytes}")
+    if verify == "never" or (verify == "sealed" and is_sealed(found, digest)):
+        return
+    actual = hash_file(fd, size_bytes)
+    if actual != digest:
+        raise damaged(full, digest, f"of hash {actual[:16]}..")
+    if not is_sealed(found, digest):
+        seal(fd, found, digest)
+
+
+def damaged(where: str, digest: str, what: str) -> IntegrityError:
+    """The error for an object whose bytes are not those of its name."""
+    return IntegrityError(
+        f"{where} is damaged: it should hold the bytes of hash {digest[:16]}.., and is {what}. "
+        "It is put aside where that is possible; what is computed again takes its place.",
+        path=where,
+        expected=digest,
+    )
+
+
+def quarantine(root: str, full: str, fd: int) -> str | None:
+    """Move the damaged file that is open as `fd` out of the way, into `<root>/quarantine/`; None if that cannot be done.
+
+    If another process has put a good file in its place meanwhile, that one stays.
+    """
+    target = os.path.join(root, _QUARANTINE, f"{os.path.basename(full)}-{os.urandom(6).hex()}")
+    try:
+        if not os.path.samestat(os.lstat(full), os.fstat(fd)):
+            return None
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(full, target)
+        if not os.path.samestat(os.lstat(target), os.fstat(fd)):
+            os.link(target, full)  # somebody was quicker than the check above
+            os.unlink(target)
+            return None
+    except OSError:
+        # A read-only store keeps its damaged file. The caller raises IntegrityError either way.
+        return None
+    return target
