@@ -6,7 +6,6 @@ import difflib
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,14 +82,13 @@ def _edited_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, 
     say.table("Before the edit", first)
     say.line("[bold]The edit:[/] a helper that [bold]features[/] calls, and a comment in [bold]split[/].")
     say.diff(diff)
-    keys = [call.key for call in first.calls if call.key is not None]
-    # An earlier demo may have left results of the edited code; they would hide what the edit makes run.
-    second = _run(edited, location, drop_except=keys)
+    second = _run(edited, location)
     say.table("After the edit", second, reasons=True)
     ran = list(dict.fromkeys(call.step for call in second.calls if not call.hit))
     kept = list(dict.fromkeys(call.step for call in second.calls if call.hit))
     say.line(f"Ran again: [bold]{', '.join(ran) or 'nothing'}[/]. Read back: [bold]{', '.join(kept) or 'nothing'}[/].")
     say.line(f"Accuracy {first.accuracy:.1%} before, {second.accuracy:.1%} after.")
+    _tidy(location, before=first, after=second)
     return {
         "store": location.url,
         "edit": diff,
@@ -101,11 +99,21 @@ def _edited_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, 
     }
 
 
-def _run(file: Path, location: Location, *, drop_except: Sequence[str] | None = None) -> Rehearsal:
+def _run(file: Path, location: Location) -> Rehearsal:
     from mlflowish.cli.rehearsal import rehearse, rehearse_here
 
-    run = rehearse_here if location.is_memory else rehearse
-    return run(file, location, drop_except=drop_except)
+    return rehearse_here(file, location) if location.is_memory else rehearse(file, location)
+
+
+def _tidy(location: Location, *, before: Rehearsal, after: Rehearsal) -> None:
+    """Drop the results of the edited code: the next `--edit` could show nothing if it found them."""
+    store = location.open()
+    kept = {call.key for call in before.calls}
+    for key in {call.key for call in after.calls} - kept:
+        found = store.entries(bytes.fromhex(key)) if key is not None else []
+        for entry in found:
+            store.forget(entry.key, [entry.id], step=entry.meta.step)
+    store.flush()
 
 
 def _copy(folder: Path) -> Path:

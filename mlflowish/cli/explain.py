@@ -103,7 +103,10 @@ def load_module(name: str) -> ModuleType:
         sys.path.insert(0, folder)
     try:
         return _from_file(name) if is_file else importlib.import_module(name)
-    except Exception as error:  # whatever the user's module raises: the reason is theirs, the message ours
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever the user's module raises: the reason is theirs, the message ours
         raise InvalidInputError(f"Importing {name} failed: {type(error).__name__}: {error}", module=name) from error
 
 

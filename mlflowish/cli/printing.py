@@ -35,12 +35,14 @@ def print_table(
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    console().print(table)
+    page = console()
+    page.print(f"[bold]{escape(title)}[/]")
+    page.print(table)
 
 
 def print_facts(rows: Iterable[tuple[str, str]]) -> None:

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -54,9 +53,9 @@ class Rehearsal:
         return {**asdict(self), "calls": [asdict(call) for call in self.calls], "seconds": self.seconds}
 
 
-def rehearse(file: Path, location: Location, *, drop_except: Sequence[str] | None = None) -> Rehearsal:
-    """Run the file's `main` in a new process. `drop_except`: first drop what is stored of calls with other keys."""
-    request = {"file": str(file), "url": location.url, "options": location.options, "drop_except": drop_except}
+def rehearse(file: Path, location: Location) -> Rehearsal:
+    """Run the file's `main` in a new process."""
+    request = {"file": str(file), "url": location.url, "options": location.options}
     report = file.with_suffix(".report.json")
     command = [sys.executable, "-m", "mlflowish.cli.rehearsal", str(report)]
     # Output of the pipeline itself is no part of ours: both of its streams go to standard error.
@@ -72,10 +71,10 @@ def rehearse(file: Path, location: Location, *, drop_except: Sequence[str] | Non
     return Rehearsal(calls, found["accuracy"], found["process"])
 
 
-def rehearse_here(file: Path, location: Location, *, drop_except: Sequence[str] | None = None) -> Rehearsal:
+def rehearse_here(file: Path, location: Location) -> Rehearsal:
     """The same in this process."""
     module = load_module(str(file))
-    watch = _Watch(drop_except)
+    watch = _Watch()
     with location.open():
         watch.over(module)
         result = module.main()
@@ -85,9 +84,8 @@ def rehearse_here(file: Path, location: Location, *, drop_except: Sequence[str] 
 class _Watch:
     """Stands between a module and its steps: each call is explained, made, timed and noted."""
 
-    def __init__(self, drop_except: Sequence[str] | None) -> None:
+    def __init__(self) -> None:
         self.calls: list[WatchedCall] = []
-        self._kept = None if drop_except is None else frozenset(drop_except)
 
     def over(self, module: ModuleType) -> None:
         """Watch every step that the module names."""
@@ -98,9 +96,6 @@ class _Watch:
     def _watched(self, name: str, step: Step) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             explanation = step.explain(*args, **kwargs)
-            if self._kept is not None and explanation.hit and explanation.key not in self._kept:
-                step.forget(*args, **kwargs)
-                explanation = step.explain(*args, **kwargs)
             started = time.perf_counter()
             made = step.call(*args, **kwargs)
             took = time.perf_counter() - started
@@ -126,7 +121,7 @@ def _serve(report: Path) -> None:
     # The interpreter's `-m` put the working directory, where the file lies, on the path already.
     location = Location(request["url"], request["options"])
     try:
-        document = rehearse_here(Path(request["file"]), location, drop_except=request["drop_except"]).document()
+        document = rehearse_here(Path(request["file"]), location).document()
     except MlflowishError as error:
         document = {"error": {"code": error.code, "message": error.message}}
     report.write_text(json.dumps(document), encoding="utf-8")

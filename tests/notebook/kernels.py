@@ -21,7 +21,6 @@ class Notebook:
 
     def __init__(self, folder: Path, store: Path) -> None:
         self._folder, self._store = folder, store
-        self._manager = KernelManager(kernel_name="python3")
         self._start()
 
     def run(self, cell: str) -> dict[str, Any]:
@@ -62,6 +61,7 @@ class Notebook:
 
     def _start(self) -> None:
         env = {**os.environ, "MLFLOWISH_STORE": str(self._store), "IPYTHONDIR": str(self._folder / "ipython")}
+        self._manager = KernelManager(kernel_name="python3")
         self._manager.start_kernel(cwd=str(self._folder), env=env)
         self._client = self._manager.client()
         self._client.start_channels()
