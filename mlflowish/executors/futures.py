@@ -30,7 +30,8 @@ class Future(concurrent.futures.Future[Any]):
         try:
             self.set_result(function() if function is not None else None)
         except BaseException as error:  # noqa: BLE001  see below
-            # Like the standard library's pools: the exception, also an exit, belongs to whoever asks for the result.
+            # Like the standard library's pools: the exception, also an exit, belongs to whoever asks for the
+            # result.
             self.set_exception(error)
 
     def result(self, timeout: float | None = None) -> Any:

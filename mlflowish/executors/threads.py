@@ -14,7 +14,10 @@ from mlflowish.executors.futures import Future
 
 
 class ThreadExecutor:
-    """At most `workers` calls at a time (default: cores + 4, at most 32), each in a copy of the submitter's context."""
+    """At most `workers` calls at a time (default.
+
+    Cores + 4, at most 32), each in a copy of the submitter's context.
+    """
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or min(32, (os.cpu_count() or 1) + 4)

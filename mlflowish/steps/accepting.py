@@ -96,7 +96,10 @@ def accept(step: Any, *, reason: str, store: Any = None) -> str:
 
 
 def accepted(store: Store) -> list[dict[str, Any]]:
-    """Every accepted edit in a store: step, earlier and present fingerprint, reason, who, when (seconds since 1970)."""
+    """Every accepted edit in a store.
+
+    Step, earlier and present fingerprint, reason, who, when (seconds since 1970).
+    """
     rows = []
     for key, payload in store.journals(_KIND).scan():
         earlier, reason, who, when, name = msgpack.unpackb(payload)

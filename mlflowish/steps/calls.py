@@ -10,12 +10,10 @@ from typing import Any
 class Call:
     """One call of a step: its value, and what is known about it.
 
-    `hit`: read back instead of computed. `key`: 32 hex digits, None when the call could not be keyed. `inputs`: name
-    -> value digest (empty on
-    a call without a key). `output`: value digest of the result, None if it has none. `duration_s`: how long the
-    function ran when it was
-    computed, now or then. `uncached_reason`: why the result is not in the store; None if it is. `parent`: the key of
-    the step call inside which this one ran.
+    `hit`: read back instead of computed. `key`: 32 hex digits, None when the call could not be keyed. `inputs`:
+    name -> value digest (empty on a call without a key). `output`: value digest of the result, None if it has none.
+    `duration_s`: how long the function ran when it was computed, now or then. `uncached_reason`: why the result is
+    not in the store; None if it is. `parent`: the key of the step call inside which this one ran.
     """
 
     value: Any

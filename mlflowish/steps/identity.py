@@ -149,7 +149,10 @@ class Identifier:
 
 
 def default_name(function: Callable[..., Any]) -> str:
-    """The name of a step in records: module and qualified name; of a script, the name that importing it would give."""
+    """The name of a step in records: module and qualified name.
+
+    Of a script, the name that importing it would give.
+    """
     module = getattr(function, "__module__", None) or "__main__"
     if module == "__main__":
         main = sys.modules.get("__main__")

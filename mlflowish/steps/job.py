@@ -35,7 +35,10 @@ class Owner(Protocol):
 
 
 class Job:
-    """One computation of a call, from before it runs until it is stored: what sync, async and generator steps share."""
+    """One computation of a call, from before it runs until it is stored.
+
+    What sync, async and generator steps share.
+    """
 
     def __init__(self, step: Owner, identity: Identity) -> None:
         self._step = step

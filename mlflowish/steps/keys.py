@@ -1,9 +1,8 @@
 """The key of a call: 16 bytes of BLAKE3 over the code fingerprint, the arguments and the declared extras.
 
-Everything in the pre-image is tagged and of stated length. Plain scalars go in as one `marshal` (version 2) of their
-tuple, after a check of
-their exact types; anything else as its value digest. Which of the two is a function of the values alone, so equal
-calls have equal keys.
+Everything in the pre-image is tagged and of stated length. Plain scalars go in as one `marshal` (version 2) of
+their tuple, after a check of their exact types; anything else as its value digest. Which of the two is a function
+of the values alone, so equal calls have equal keys.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from blake3 import blake3
 
 from mlflowish.hashing import digest
 
-_SCALARS = frozenset({int, str, bytes, bool, type(None)})
+_SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
 
 
 def arguments_token(names: Sequence[str], values: Sequence[Any]) -> bytes:
     """What the arguments add to the key. UncacheableError with the culprit's path if a value has no identity."""
-    if _SCALARS.issuperset(map(type, values)):
+    # NaN has many bit patterns and is one value: the one scalar that is not equal to itself goes the other way.
+    if _SCALARS.issuperset(map(type, values)) and all(value == value for value in values):
         return b"S" + marshal.dumps(tuple(values), 2)
     return b"D" + b"".join([digest(value, path=name) for name, value in zip(names, values, strict=True)])
 

@@ -1,9 +1,8 @@
 """One writer computes, the others wait (`lock=True`): leases that a dead process cannot keep.
 
-A lease is `leases/<key>/<n>`, won by put-if-absent. Its holder rewrites it while it works; whoever sees it unchanged
-for the length of the
-lease, by his own monotonic clock, takes `<n + 1>`. Losing a lease costs a duplicate computation at worst: results
-never depend on it.
+A lease is `leases/<key>/<n>`, won by put-if-absent. Its holder rewrites it while it works; whoever sees it
+unchanged for the length of the lease, by his own monotonic clock, takes `<n + 1>`. Losing a lease costs a duplicate
+computation at worst: results never depend on it.
 """
 
 from __future__ import annotations
@@ -75,7 +74,8 @@ class Lease:
             try:
                 self._storage.put(self._path(place), self._text(beat))
             except MlflowishError:
-                # A lease that cannot be renewed expires, which is what a lease is for: another may compute the same.
+                # A lease that cannot be renewed expires, which is what a lease is for: another may compute the
+                # same.
                 return
 
     def _read(self, place: int) -> bytes | None:

@@ -52,7 +52,10 @@ def checked(
     format: str | None,  # noqa: A002  the promised name of the option
     store: Any,
 ) -> Options:
-    """The options as one record; InvalidInputError names the one that cannot be meant, or the two that contradict."""
+    """The options as one record.
+
+    InvalidInputError names the one that cannot be meant, or the two that contradict.
+    """
     if name is not None and (not isinstance(name, str) or not name or not name.isprintable() or "/" in name):
         raise InvalidInputError(f"step(name=...) takes a printable name without '/', found {name!r}", option="name")
     if version is not None and not isinstance(version, (str, int)):

@@ -1,10 +1,9 @@
 """Entries: what is stored under the key of a call, as records of the `calls` journal.
 
-A record begins with its kind (one byte) and the step's tag (8 bytes of BLAKE3 over its name, so that the calls of one
-step are found without parsing the others). Then one msgpack array. Records never change: to forget an entry is a
-*tombstone* record under the same
-key that names the ids it removes, so union stays the only merge (an observed-remove set: Shapiro et al., 2011, INRIA
-RR-7506).
+A record begins with its kind (one byte) and the step's tag (8 bytes of BLAKE3 over its name, so that the calls of
+one step are found without parsing the others). Then one msgpack array. Records never change: to forget an entry is
+a *tombstone* record under the same key that names the ids it removes, so union stays the only merge (an
+observed-remove set: Shapiro et al., 2011, INRIA RR-7506).
 """
 
 from __future__ import annotations
@@ -32,7 +31,10 @@ def step_tag(name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What an entry says about the call that made it; times in seconds since 1970 (UTC), digests as 32 hex digits."""
+    """What an entry says about the call that made it.
+
+    Times in seconds since 1970 (UTC), digests as 32 hex digits.
+    """
 
     step: str
     fingerprint: str

@@ -106,8 +106,8 @@ class File:
 class Dir:
     """A folder as an argument or result of a step: the relative paths below it and their contents are what counts.
 
-    Files are read, links to files followed, links to folders not; empty folders do not count. NotFoundError if it is
-    not there.
+    Files are read, links to files followed, links to folders not; empty folders do not count. NotFoundError if it
+    is not there.
     """
 
     __slots__ = ("path",)

@@ -29,16 +29,14 @@ class Store:
     `Store("s3://team/lab", key=..., secret=...)`: options beyond ours go to fsspec. Nothing is created before the
     first write.
 
-    `allow_pickle=False` refuses to load results that only pickle could store: loading a pickle executes code, so use
-    it for stores that others
-    can write to and that you do not trust. `verify`: "sealed" (default) hashes an object when its file was touched
-    since it was last
-    checked, "always" on every load, "never" not at all.
+    `allow_pickle=False` refuses to load results that only pickle could store: loading a pickle executes code, so
+    use it for stores that others can write to and that you do not trust. `verify`: "sealed" (default) hashes an
+    object when its file was touched since it was last checked, "always" on every load, "never" not at all.
 
     Thread-safe, process-safe and fork-safe. Picklable: it travels as URL and options. Raises InvalidInputError or
     CapabilityError for a URL that names no
-    known backend, MissingExtraError when a driver is not installed, FormatVersionError (at first use) for a store of
-    a newer format.
+    known backend, MissingExtraError when a driver is not installed, FormatVersionError (at first use) for a store
+    of a newer format.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-store") as store:
