@@ -125,7 +125,8 @@ def _make(function: Any, options: Options) -> Any:
         )
     if isinstance(function, type) or not callable(function):
         raise InvalidInputError(
-            f"@step takes a function, method or callable object, found {_kind(function)}. Write a function that does the work.",
+            f"@step takes a function, method or callable object, found {_kind(function)}. "
+            "Write a function that does the work.",
             found=function,
         )
     try:

@@ -49,7 +49,8 @@ def map_step(
         first = min(failures)
         raise StepError(
             f"{step.name}.map: {len(failures)} of {len(results)} items failed, the first at index {first}: "
-            f"{type(failures[first]).__name__}: {failures[first]}. The others are stored; run it again for the failed ones.",
+            f"{type(failures[first]).__name__}: {failures[first]}. "
+            "The others are stored; run it again for the failed ones.",
             step=step.name,
             failures=failures,
             results=results,

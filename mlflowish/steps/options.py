@@ -102,7 +102,8 @@ def _check_contradictions(options: Options) -> None:
     for option, present in given.items():
         if present:
             raise InvalidInputError(
-                f"step(cache=False, {option}=...) contradict: {option} says how results are cached. Leave one of them out.",
+                f"step(cache=False, {option}=...) contradict: {option} says how results are cached. "
+                "Leave one of them out.",
                 option=option,
             )
 
@@ -136,7 +137,8 @@ def _packages(packages: Any) -> str | Mapping[str, str]:
         for package, how in packages.items():
             if not isinstance(package, str) or how not in _GRANULARITIES:
                 raise InvalidInputError(
-                    f"step(packages={{name: how}}): how is one of {', '.join(_GRANULARITIES)}, found {package!r}: {how!r}",
+                    f"step(packages={{name: how}}): how is one of {', '.join(_GRANULARITIES)}, "
+                    f"found {package!r}: {how!r}",
                     option="packages",
                 )
         return dict(packages)
@@ -156,6 +158,7 @@ def _check_format(name: str) -> None:
     names = known()
     if name not in names:
         raise InvalidInputError(
-            f"step(format={name!r}): there is no such format; there are {', '.join(nearest(str(name), names, limit=20))}",
+            f"step(format={name!r}): there is no such format; there are "
+            f"{', '.join(nearest(str(name), names, limit=20))}",
             option="format",
         )

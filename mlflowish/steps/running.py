@@ -58,7 +58,8 @@ def _pause_s(attempt: int) -> float:
 
 def _timeout(step: str, timeout_s: float) -> StepTimeoutError:
     return StepTimeoutError(
-        f"{step} ran longer than its timeout of {timeout_s:g} s and was given up. Raise @step(timeout=...), or make it faster.",
+        f"{step} ran longer than its timeout of {timeout_s:g} s and was given up. "
+        "Raise @step(timeout=...), or make it faster.",
         step=step,
         timeout_s=timeout_s,
     )

@@ -66,7 +66,7 @@ def store_generator(store: Store, iterator: Iterable[Any]) -> Stored:
 
 
 class Remembering:
-    """The items of an iterator as they pass, kept until they are stored for sure, and what the iterator itself raised."""
+    """The items of an iterator as they pass, kept until they are stored for sure, and what the iterator raised."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self._iterator = iterator

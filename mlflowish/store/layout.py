@@ -35,13 +35,15 @@ def read_layout(storage: Storage) -> Layout | None:
             raise ValueError("the name is not mlflowish")
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
-            f"{storage.url}/{_PATH} is not the format record of a store ({error}). Point to another location, or restore "
+            f"{storage.url}/{_PATH} is not the format record of a store ({error}). "
+            "Point to another location, or restore "
             f'that file: {{"id": "...", "name": "mlflowish", "version": {FORMAT_VERSION}}}',
             url=storage.url,
         ) from error
     if version > FORMAT_VERSION:
         raise FormatVersionError(
-            f"The store at {storage.url} is in format {version}; this version of mlflowish reads up to {FORMAT_VERSION}. "
+            f"The store at {storage.url} is in format {version}; "
+            f"this version of mlflowish reads up to {FORMAT_VERSION}. "
             "Upgrade: pip install -U mlflowish. Nothing was changed.",
             url=storage.url,
             found=version,
