@@ -30,7 +30,12 @@ def digest(value: Any, *, code: CodeHook | None = None, path: str = "value") -> 
 
 
 def hexdigest(value: Any) -> str:
-    """`digest(value)` as 32 hexadecimal characters."""
+    """`digest(value)` as 32 hexadecimal characters.
+
+    >>> import mlflowish as mf
+    >>> mf.digest([1, "a"]) == mf.digest([1, "a"]), mf.digest(1) == mf.digest(True)
+    (True, False)
+    """
     return digest(value).hex()
 
 
@@ -50,6 +55,14 @@ def register_digester(cls: type, digester: Callable[[Any], Any]) -> None:
     The digest carries the class as well. Subclasses are not included, because they may have more to them; a class of
     your own can have a `__mlf_digest__(self)` method instead, which its subclasses inherit. Registering again
     replaces.
+
+    >>> import mlflowish as mf
+    >>> class Point:
+    ...     def __init__(self, x, note):
+    ...         self.x, self.note = x, note
+    >>> mf.register_digester(Point, lambda point: point.x)
+    >>> mf.digest(Point(1, "here")) == mf.digest(Point(1, "there"))
+    True
     """
     from mlflowish.hashing import kinds
 

@@ -99,6 +99,10 @@ def accepted(store: Store) -> list[dict[str, Any]]:
     """Every accepted edit in a store.
 
     Step, earlier and present fingerprint, reason, who, when (seconds since 1970).
+
+    >>> import mlflowish as mf
+    >>> mf.accepted(mf.active_store())
+    []
     """
     rows = []
     for key, payload in store.journals(_KIND).scan():

@@ -14,6 +14,7 @@ from typing import Any
 from blake3 import blake3
 
 from mlflowish.hashing import digest
+from mlflowish.hashing.digests import digest_call
 
 _SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
 
@@ -23,7 +24,7 @@ def arguments_token(names: Sequence[str], values: Sequence[Any]) -> bytes:
     # NaN has many bit patterns and is one value: the one scalar that is not equal to itself goes the other way.
     if _SCALARS.issuperset(map(type, values)) and all(value == value for value in values):
         return b"S" + marshal.dumps(tuple(values), 2)
-    return b"D" + b"".join([digest(value, path=name) for name, value in zip(names, values, strict=True)])
+    return b"D" + b"".join(digest_call(names, values))
 
 
 def argument_digests(names: Sequence[str], values: Sequence[Any], token: bytes) -> list[tuple[str, bytes]]:
@@ -31,7 +32,7 @@ def argument_digests(names: Sequence[str], values: Sequence[Any], token: bytes) 
     already."""
     if token[:1] == b"D":
         return [(name, token[1 + 16 * i : 17 + 16 * i]) for i, name in enumerate(names)]
-    return [(name, digest(value, path=name)) for name, value in zip(names, values, strict=True)]
+    return list(zip(names, digest_call(names, values), strict=True))
 
 
 def call_key(fingerprint: bytes, names: bytes, arguments: bytes, extras: bytes) -> bytes:

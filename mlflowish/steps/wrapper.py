@@ -52,7 +52,15 @@ class Step:
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Like calling it, but the whole `Call`: value, hit, key, inputs, output, duration, and why it is uncached if
-        it is."""
+        it is.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def double(x):
+        ...     return 2 * x
+        >>> double.call(4).hit, double.call(4).hit, double.call(4).value
+        (False, True, 8)
+        """
         identity = self.identifier.identify(args, kwargs)
         found = self._look_up(identity)
         return self.hit_call(identity, *found) if found is not None else self._compute(identity, args, kwargs)
@@ -156,7 +164,15 @@ class Step:
     # -- questions ---------------------------------------------------------------------------------
 
     def is_cached(self, /, *args: Any, **kwargs: Any) -> bool:
-        """Would this call be read back? Runs nothing, loads nothing."""
+        """Would this call be read back? Runs nothing, loads nothing.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def triple(x):
+        ...     return 3 * x
+        >>> triple.is_cached(1), triple(1), triple.is_cached(1)
+        (False, 3, True)
+        """
         identity = self.identifier.identify(args, kwargs)
         if identity.key is None or not self.options.cache:
             return False
@@ -166,34 +182,78 @@ class Step:
 
     def explain(self, /, *args: Any, **kwargs: Any) -> Explanation:
         """Why this call would be a hit or a miss: which argument, helper, global, class or package differs from the
-        nearest stored call."""
+        nearest stored call.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def scaled(x, by=1):
+        ...     return x * by
+        >>> _ = scaled(2)
+        >>> [(found.kind, found.name, found.old, found.new) for found in scaled.explain(2, by=5).differences]
+        [('argument', 'by', '1', '5')]
+        """
         from mlflowish.steps.explaining import explain
 
         return explain(self, args, kwargs)
 
     def history(self) -> Table:
-        """Past calls of this step that ran, oldest first: key, time, duration, status, arguments."""
+        """Past calls of this step that ran, oldest first: key, time, duration, status, arguments.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def half(x):
+        ...     return x / 2
+        >>> _ = half(3), half(3), half(5)
+        >>> half.history().column("arguments")
+        ['x=3', 'x=5']
+        """
         from mlflowish.steps.past import history
 
         return history(self)
 
     def forget(self, /, *args: Any, **kwargs: Any) -> int:
         """Drop the entry of this call; without arguments, all of the step's. Returns how many were dropped. What hits
-        it now is computed again."""
+        it now is computed again.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def square(x):
+        ...     return x * x
+        >>> _ = square.map([1, 2, 3])
+        >>> square.forget(1), square.forget(), square.is_cached(2)
+        (1, 2, False)
+        """
         from mlflowish.steps.past import forget
 
         return forget(self, args, kwargs)
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """What the code is now: `.digest` and `.parts`, everything that it depends on."""
+        """What the code is now: `.digest` and `.parts`, everything that it depends on.
+
+        >>> import mlflowish as mf
+        >>> RATE = 3
+        >>> @mf.step
+        ... def rated(x):
+        ...     return x * RATE
+        >>> sorted({part.kind for part in rated.fingerprint.parts})
+        ['function', 'value']
+        """
         return self.identifier.current()
 
     # -- many at once ------------------------------------------------------------------------------
 
     def submit(self, /, *args: Any, **kwargs: Any) -> Future:
         """A future of the call on the active executor. Futures among the arguments, also inside lists, tuples and
-        dicts, are waited for."""
+        dicts, are waited for.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def add(a, b):
+        ...     return a + b
+        >>> add.submit(add.submit(1, 2), 3).result()
+        6
+        """
         from mlflowish.steps.fanout import submit
 
         return submit(self, args, kwargs)
@@ -204,6 +264,13 @@ class Step:
         Only items without a stored result run, on the active executor. All are finished before a failure is raised,
         as StepError with
         `.failures` (index -> exception); running it again computes only what failed.
+
+        >>> import mlflowish as mf
+        >>> @mf.step
+        ... def plus(x, n=0):
+        ...     return x + n
+        >>> plus.map([1, 2, 3], n=10)
+        [11, 12, 13]
         """
         from mlflowish.steps.fanout import map_step
 

@@ -42,6 +42,12 @@ class File:
     path when they are missing or different there.
 
     NotFoundError if there is no such file when the content is needed; InvalidInputError if it is a folder.
+
+    >>> import mlflowish as mf
+    >>> from pathlib import Path
+    >>> _ = Path("a.txt").write_text("same"), Path("b.txt").write_text("same")
+    >>> mf.File("a.txt").digest == mf.File("b.txt").digest
+    True
     """
 
     __slots__ = ("_options", "path")
@@ -108,6 +114,13 @@ class Dir:
 
     Files are read, links to files followed, links to folders not; empty folders do not count. NotFoundError if it
     is not there.
+
+    >>> import mlflowish as mf
+    >>> from pathlib import Path
+    >>> Path("data").mkdir()
+    >>> _ = Path("data/one.txt").write_text("1")
+    >>> [name for name, _ in mf.Dir("data").files()]
+    ['one.txt']
     """
 
     __slots__ = ("path",)

@@ -1,0 +1,39 @@
+"""Every public name has a docstring with an example, and every example does what it says."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+
+import pytest
+
+import mlflowish as mf
+
+FUNCTIONS = ["Dir", "File", "Store", "accept", "accepted", "active_store", "digest", "executor", "register_digester", "step", "use"]
+METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
+DOCUMENTED = {name: getattr(mf, name) for name in FUNCTIONS} | {
+    f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS
+}
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mlflowish.store.active._used", None)
+    monkeypatch.setenv("MLFLOWISH_STORE", f"memory://docstrings-{tmp_path.name}")
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_example_of_a_public_name_runs(name, elsewhere):
+    thing = DOCUMENTED[name]
+    documented = thing.fget if isinstance(thing, property) else thing
+    tests = [test for test in doctest.DocTestFinder(recurse=False).find(documented, name, globs={}) if test.examples]
+    assert tests, f"{name} has no example in its docstring"
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in tests:
+        assert runner.run(test).failed == 0
+
+
+@pytest.mark.parametrize("name", mf.__all__)
+def test_every_public_name_says_what_it_is(name):
+    assert name == "__version__" or (getattr(mf, name).__doc__ or "").strip()
