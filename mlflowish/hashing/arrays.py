@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from mlflowish.hashing.instances import attributes_node
+from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
-from mlflowish.hashing.writer import Done, Node, bulk, head, leaf, silent
+from mlflowish.hashing.writer import BULK, Done, Node, bulk, digest_of, head, leaf, silent
 
 # How much of an array is copied at a time where its bytes cannot be read in place.
-SLAB_BYTES = 4 << 20
+SLAB_BYTES = 1 << 20
 
 
 def expander_for(cls: type) -> Expand | None:
@@ -26,9 +26,9 @@ def expander_for(cls: type) -> Expand | None:
         return _dtype
     if issubclass(cls, np.ufunc):
         return _ufunc
-    if issubclass(cls, np.random.Generator) and cls.__module__.startswith("numpy."):
+    if issubclass(cls, np.random.Generator) and cls.__module__.partition(".")[0] == "numpy":
         return _generator
-    if issubclass(cls, np.random.BitGenerator) and cls.__module__.startswith("numpy."):
+    if issubclass(cls, np.random.BitGenerator) and cls.__module__.partition(".")[0] == "numpy":
         return _bit_generator
     if cls is np.random.RandomState:
         return _random_state
@@ -114,7 +114,9 @@ def _needs_cleaning(array: Any) -> bool:
     import numpy as np
 
     kind, size = array.dtype.kind, array.dtype.itemsize
-    if kind not in "fc":
+    if kind == "b":
+        return bool(array.reshape(-1).view(np.uint8).max() > 1)  # a view of other bytes: all but 0 are true
+    if kind not in "fc" or array.dtype.isbuiltin == 2:
         return False
     if (kind == "f" and size > 8) or (kind == "c" and size > 16):
         return True
@@ -135,7 +137,9 @@ def _clean(slab: Any) -> Any:
     if dtype.kind == "c":
         parts = slab.reshape(-1).view(slab.real.dtype)
         return _clean(parts)
-    if dtype.kind != "f":
+    if dtype.kind == "b":
+        return slab.view(np.uint8) != 0
+    if dtype.kind != "f" or dtype.isbuiltin == 2:
         return slab
     nans = np.isnan(slab)
     if nans.any():
@@ -187,7 +191,7 @@ def _array_subclass(value: Any, walk: Walk) -> Node:
         content: Any = _masked_array(value, walk)
     else:
         content = array_part("ndarray", value, walk)
-    return Node(head("array subclass", *identity), (content, attributes_node(state)), silent)
+    return Node(head("array subclass", *identity), (content, attributes_part(state)), silent)
 
 
 # Scalars and dtypes.
@@ -196,7 +200,32 @@ def _array_subclass(value: Any, walk: Walk) -> Node:
 def _scalar(value: Any, walk: Walk) -> Node | Done:
     import numpy as np
 
+    dtype = value.dtype
+    if (dtype.kind in "iub" and dtype.isbuiltin == 1) or (dtype.char in "fd" and value == value):
+        record_head = head("numpy scalar", dtype_fields(dtype), ())
+        return Done(digest_of(BULK + record_head + value.tobytes()))  # what follows, for the most frequent kinds
     return array_part("numpy scalar", np.asarray(value), walk)
+
+
+def uniform_scalars(values: Any, walk: Walk) -> Done | None:
+    """The digest of a list or tuple of numpy numbers of one type, at the speed of an array; None for other members."""
+    import numpy as np
+
+    kinds = set(map(type, values))
+    cls = kinds.pop()
+    if kinds or not issubclass(cls, np.number | np.bool_):
+        return None
+    array = np.array(values)
+    # A timedelta64 is a number with a unit of its own.
+    if (
+        array.dtype.kind == "m"
+        or array.shape != (len(values),)
+        or array.dtype.type is not cls
+        or array.dtype.isbuiltin != 1
+    ):
+        return None
+    record_head = head("numpy scalars", type(values).__name__, dtype_fields(array.dtype), len(values))
+    return bulk(record_head, raw_buffers(array), size_bytes=array.nbytes)
 
 
 def _dtype(value: Any, walk: Walk) -> Node | Done:
@@ -217,7 +246,8 @@ def dtype_fields(dtype: Any) -> tuple[Any, ...]:
     if dtype.kind == "T":
         has_missing = hasattr(dtype, "na_object")
         return ("string", bool(dtype.coerce), has_missing)
-    return (str(dtype.str), dtype.type.__name__ if dtype.kind == "V" else "")
+    # Dtypes that other libraries add share a kind and size: bfloat16, several float8.
+    return (str(dtype.str), dtype.type.__name__ if dtype.kind == "V" or dtype.isbuiltin == 2 else "")
 
 
 def _field(name: str, field: Any) -> tuple[Any, ...]:

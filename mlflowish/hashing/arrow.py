@@ -6,6 +6,7 @@ bytes, text as lengths and bytes, nested ones as lengths and a column below. Onl
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,8 @@ def type_fields(kind: Any) -> tuple[Any, ...]:
 
 # Data.
 
+_WIDE = {"string_view": "large_string", "binary_view": "large_binary"}
+
 
 def column(kind: Any, chunks: list[Any]) -> Node:
     """A column of one type, of which `chunks` are the pieces in order."""
@@ -135,11 +138,23 @@ def content(kind: Any, chunks: list[Any]) -> list[Any]:
     if pa.types.is_union(kind):
         codes = _bytes_of("codes", [chunk.type_codes for chunk in chunks], 1)
         return [codes, [value for chunk in chunks for value in chunk.to_pylist()]]
+    if str(kind) in _WIDE:
+        wide = getattr(pa, _WIDE[str(kind)])()
+        return content(wide, [chunk.cast(wide) for chunk in chunks])
     if any(chunk.null_count for chunk in chunks):
         valid = _bytes_of("valid", [chunk.is_valid().cast(pa.uint8()) for chunk in chunks], 1)
-        chunks = [dense for chunk in chunks if len(dense := chunk.drop_null())]
+        chunks = [dense for chunk in chunks if len(dense := _without_nulls(chunk))]
         return [valid, *_values(kind, chunks)]
     return _values(kind, chunks)
+
+
+def _without_nulls(chunk: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return chunk.drop_null()
+    except pa.ArrowNotImplementedError:  # no kernel for a rare type, or in an old version
+        return pa.array([value for value in chunk.to_pylist() if value is not None], chunk.type)
 
 
 def _values(kind: Any, chunks: list[Any]) -> list[Any]:
@@ -179,9 +194,6 @@ def _text(kind: Any, chunks: list[Any]) -> list[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if str(kind).endswith("_view"):
-        wide = pa.large_string() if "string" in str(kind) else pa.large_binary()
-        chunks = [chunk.cast(wide) for chunk in chunks]
     lengths = _bytes_of("lengths", [pc.binary_length(chunk).cast(pa.int64()) for chunk in chunks], 8)
     pieces = [_text_bytes(chunk) for chunk in chunks]
     return [lengths, bulk(head("text"), pieces, size_bytes=sum(map(len, pieces)))]
@@ -189,9 +201,9 @@ def _text(kind: Any, chunks: list[Any]) -> list[Any]:
 
 def _text_bytes(chunk: Any) -> memoryview:
     _, offsets, data = chunk.buffers()
-    view = memoryview(offsets)
-    places = view.cast("q") if str(chunk.type).startswith("large") else view.cast("i")
-    start, stop = places[chunk.offset], places[chunk.offset + len(chunk)]
+    code, width = ("<q", 8) if str(chunk.type).startswith("large") else ("<i", 4)
+    (start,) = struct.unpack_from(code, offsets, chunk.offset * width)
+    (stop,) = struct.unpack_from(code, offsets, (chunk.offset + len(chunk)) * width)
     return memoryview(data)[start:stop] if data is not None else memoryview(b"")
 
 
@@ -245,8 +257,6 @@ _NESTED: list[tuple[str, _Take]] = [
     ("is_large_string", _text),
     ("is_binary", _text),
     ("is_large_binary", _text),
-    ("is_string_view", _text),
-    ("is_binary_view", _text),
     ("is_fixed_size_list", _fixed_list),
     ("is_map", _map),
     ("is_list", _list),

@@ -17,7 +17,13 @@ from mlflowish.hashing.writer import Done, Node, bracket, bulk, head, leaf, sile
 _ORDERED = ({str}, {int}, {bytes})
 
 
-def _list(value: Any, walk: Walk) -> Node:
+def _list(value: Any, walk: Walk) -> Node | Done:
+    if len(value) > 1 and type(value[0]).__module__ == "numpy":
+        from mlflowish.hashing.arrays import uniform_scalars
+
+        found = uniform_scalars(value, walk)
+        if found is not None:
+            return found
     return Node(head(type(value).__name__, len(value)), value, bracket)
 
 

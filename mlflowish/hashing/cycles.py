@@ -55,6 +55,7 @@ class _Graph(Walk):
         super().__init__(code, path)
         self.vertices: list[_Vertex] = []
         self._numbers: dict[int, int] = {}
+        self._turns: dict[tuple[bytes, tuple[bytes, ...]], bytes] = {}
         self._current: _Vertex | None = None
 
     @property
@@ -104,9 +105,15 @@ class _Graph(Walk):
         """Digest a vertex that is in no cycle: the same as in a value without any."""
         vertex = self.vertices[number]
         if vertex.node is not None:
-            vertex.digest = vertex.node.close(
-                [child if isinstance(child, bytes) else self.digest_at(child) for child in vertex.children]
-            )
+            below = self._below(vertex)
+            # A step into a cycle that is like the cycle's own steps is the cycle, one turn longer.
+            vertex.digest = self._turns.get((vertex.node.head, tuple(below))) or vertex.node.close(below)
+
+    def _below(self, vertex: _Vertex) -> list[bytes]:
+        """The digests of a vertex's children, sorted where they have no order."""
+        assert vertex.node is not None, "what has no node has no children"
+        digests = [bytes(child) if isinstance(child, bytes) else self.digest_at(child) for child in vertex.children]
+        return sorted(digests) if vertex.node.unordered else digests
 
     def close_knot(self, members: list[int]) -> None:
         """Digest the members of one component."""
@@ -117,6 +124,11 @@ class _Graph(Walk):
         whole = digest_of(CYCLE + b"".join(self._record(one_of[colour], tokens) for colour in places))
         for number in members:
             self.vertices[number].digest = digest_of(CYCLE + whole + tokens[number])
+        for number in one_of.values():
+            vertex = self.vertices[number]
+            assert vertex.node is not None, "what has no node is in no cycle"
+            assert vertex.digest is not None, "it was digested just now"
+            self._turns[vertex.node.head, tuple(self._below(vertex))] = vertex.digest
 
     def _stable_colours(self, members: list[int]) -> dict[int, bytes]:
         colours = dict.fromkeys(members, b"")

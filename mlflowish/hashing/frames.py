@@ -8,11 +8,12 @@ NA.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from mlflowish.hashing.arrays import array_part, dtype_fields
 from mlflowish.hashing.builtin import key_text
-from mlflowish.hashing.instances import attributes_node
+from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import Done, Node, head, leaf, silent
 
@@ -48,20 +49,14 @@ def _frame(value: Any, walk: Walk) -> Node:
     import pandas as pd
 
     names = list(value.columns)
-    columns = (
-        [_column(value.iloc[:, i].array, walk) for i in range(len(names))] if len(names) < 64 else _wide(value, walk)
-    )
+    columns = (_column(array, walk) for array in value._iter_column_arrays())
     own = (value.columns, value.index, _extras(value, pd.DataFrame, walk))
     record_head = head("pandas frame", len(value), len(names), _class_name(value, pd.DataFrame, walk))
     return Node(
         record_head,
-        [*own, *columns],
+        chain(own, columns),
         lambda i: (".columns", ".index", "")[i] if i < 3 else f"[{key_text(names[i - 3])}]",
     )
-
-
-def _wide(frame: Any, walk: Walk) -> list[Any]:
-    return [_column(array, walk) for array in frame._iter_column_arrays()]
 
 
 def _series(value: Any, walk: Walk) -> Node:
@@ -76,11 +71,11 @@ def _class_name(value: Any, base: type, walk: Walk) -> tuple[Any, ...]:
     return () if type(value) is base else walk.identity(type(value))
 
 
-def _extras(value: Any, base: type, walk: Walk) -> Node:
+def _extras(value: Any, base: type, walk: Walk) -> Node | Done:
     state: dict[str, Any] = {"attrs": value.attrs, "unique_labels": not value.flags.allows_duplicate_labels}
     if type(value) is not base:
         state.update({f"_{name}": getattr(value, name, None) for name in value._metadata if name != "_name"})
-    return attributes_node(state)  # type: ignore[no-any-return]  # a dict with text keys gives a node
+    return attributes_part(state)
 
 
 def _index(value: Any, walk: Walk) -> Node:
@@ -88,9 +83,10 @@ def _index(value: Any, walk: Walk) -> Node:
 
     if isinstance(value, pd.MultiIndex):
         return _multi_index(value, walk)
+    own = () if _is_pandas(type(value)) else walk.identity(type(value))
     freq = getattr(value, "freqstr", None) if isinstance(value, pd.DatetimeIndex | pd.TimedeltaIndex) else None
     data = _integer_range(value) or _column(value.array, walk)
-    return Node(head("pandas index", freq), (value.name, data), lambda i: (".name", "")[i])
+    return Node(head("pandas index", freq, *own), (value.name, data), lambda i: (".name", "")[i])
 
 
 def _multi_index(value: Any, walk: Walk) -> Node:
@@ -173,7 +169,7 @@ def _extension(array: Any, walk: Walk) -> Any:
             return Node(head("pandas column", len(array)), (dtype, *take(array, walk)), silent)
     if isinstance(array, pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray):
         return array_part("pandas column", array._ndarray, walk)
-    if hasattr(array, "_data") and hasattr(array, "_mask") and type(array).__module__.startswith("pandas."):
+    if hasattr(array, "_data") and hasattr(array, "_mask") and _is_pandas(type(array)):
         return Node(head("pandas column", len(array)), (dtype, *_nullable(array, walk)), silent)
     return Node(head("pandas column", *walk.identity(type(array))), (dtype, list(array)), silent)
 
@@ -248,10 +244,10 @@ def _dtype(value: Any, walk: Walk) -> Node:
         return Node(head("string", value.storage), (getattr(value, "na_value", pd.NA),), silent)
     if isinstance(value, pd.ArrowDtype):
         return Node(head("arrow dtype"), (value.pyarrow_dtype,), silent)
-    if type(value).__module__.startswith("pandas."):
+    if _is_pandas(type(value)):
         return Node(head("pandas dtype", type(value).__name__, value.name), (), silent)
     return Node(
-        head("extension dtype", *walk.identity(type(value)), value.name), (attributes_node(dict(vars(value))),), silent
+        head("extension dtype", *walk.identity(type(value)), value.name), (attributes_part(dict(vars(value))),), silent
     )
 
 
@@ -274,3 +270,7 @@ def _period(value: Any, walk: Walk) -> Done:
 
 def _interval(value: Any, walk: Walk) -> Node:
     return Node(head("pd.Interval", value.closed), (value.left, value.right), lambda i: (".left", ".right")[i])
+
+
+def _is_pandas(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "pandas"

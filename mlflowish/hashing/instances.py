@@ -12,12 +12,9 @@ from typing import Any
 
 from mlflowish.errors import MlflowishError
 from mlflowish.hashing.builtin import key_step
+from mlflowish.hashing.plain import plain_digest
 from mlflowish.hashing.tree import Expand, Walk
-from mlflowish.hashing.writer import Done, Node, bracket, head, silent
-
-# What libraries keep in an object's state although it says nothing about its content: attrs' memo of a (salted) hash
-# and the version that scikit-learn puts into every pickle.
-_VOLATILE = frozenset({"_attrs_cached_hash", "_sklearn_version"})
+from mlflowish.hashing.writer import NODE, Done, Node, bracket, digest_of, head, silent
 
 _newobj: Any = copyreg.__newobj__  # type: ignore[attr-defined]  # not in the stubs, the same in every CPython
 _newobj_ex: Any = copyreg.__newobj_ex__  # type: ignore[attr-defined]  # likewise
@@ -29,6 +26,8 @@ def expander_for(cls: type) -> Expand:
 
 
 def _instance(value: Any, walk: Walk) -> Node | Done:
+    if hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None:
+        walk.refuse(value, "it is a plan, whose data may be outside of it; call .compute() first")
     reduced = _reduce(value, walk)
     if isinstance(reduced, str):
         return _named(value, reduced, walk)
@@ -58,13 +57,13 @@ def _named(value: Any, name: str, walk: Walk) -> Node:
     return Node(head("global", *walk.identity(type(value)), module, name), (), silent)
 
 
-def _reduced_node(value: Any, reduced: tuple[Any, ...], walk: Walk) -> Node:
+def _reduced_node(value: Any, reduced: tuple[Any, ...], walk: Walk) -> Node | Done:
     make, args, state, members, items, setter = [*reduced, None, None, None, None][:6]
     cls = type(value)
     form, parts, steps = _recipe(cls, make, args)
     if state is not None:
         form += "s"
-        parts.append(attributes_node(state))
+        parts.append(_state_part(_without_memos(state, cls), value))
         steps.append("")
     if members is not None:
         form += "m"
@@ -78,37 +77,74 @@ def _reduced_node(value: Any, reduced: tuple[Any, ...], walk: Walk) -> Node:
         form += "f"
         parts.append(setter)
         steps.append(".__reduce__()[5]")
+    node = Node(head("instance", *walk.identity(cls), _tuple_fields(cls), form), parts, steps.__getitem__)
+    return node.close(parts) if all(type(part) is Done for part in parts) else node
+
+
+def _tuple_fields(cls: type) -> tuple[str, ...] | None:
+    """The field names of a named tuple, which its instances hold by position."""
     fields = getattr(cls, "_fields", None) if issubclass(cls, tuple) else None
-    names = tuple(map(str, fields)) if isinstance(fields, tuple) else None
-    return Node(head("instance", *walk.identity(cls), names, form), parts, steps.__getitem__)
+    return tuple(map(str, fields)) if isinstance(fields, tuple) else None
 
 
 def _recipe(cls: type, make: Any, args: Any) -> tuple[str, list[Any], list[str]]:
     """How pickle would make the object: the form, its digestible parts, and their path steps."""
     if make is _newobj and args and args[0] is cls:
-        return ("new", [args[1:]], [".__getnewargs__()"]) if len(args) > 1 else ("new", [], [])
+        return ("new", [_arguments(args[1:])], [""]) if len(args) > 1 else ("new", [], [])
     if make is _newobj_ex and len(args) == 3 and args[0] is cls:
-        return "newex", [args[1], args[2]], [".__getnewargs_ex__()[0]", ".__getnewargs_ex__()[1]"]
+        return "newex", [args[1], args[2]], ["", ""]
     if make is cls:
-        return ("call", [args], [".__reduce__()[1]"]) if args else ("call", [], [])
+        return ("call", [_arguments(args)], [""]) if args else ("call", [], [])
     return "make", [make, args], [".__reduce__()[0]", ".__reduce__()[1]"]
 
 
-def attributes_node(state: Any) -> Any:
-    """The state of an object: attributes sorted by name where it is made of attributes, else the state as a value."""
-    if type(state) is tuple and len(state) == 2 and all(part is None or _is_attributes(part) for part in state):
-        merged = {**(state[0] or {}), **(state[1] or {})}  # the form for __slots__
-        return _attributes(merged)
-    return _attributes(state) if _is_attributes(state) else state
+def _arguments(args: Any) -> Any:
+    found = plain_digest(args)
+    return Done(found) if found is not None else args
 
 
-def _is_attributes(state: Any) -> bool:
-    return type(state) is dict and set(map(type, state)) <= {str}
+def _state_part(state: Any, value: Any) -> Any:
+    """The state of an object: attributes, in no order, where it is made of attributes; else whatever it is."""
+    if type(state) is dict:
+        return attributes_part(state) if _is_attributes(state, getattr(value, "__dict__", None)) else state
+    if type(state) is tuple and len(state) == 2 and not _has_own_state(type(value)):
+        return attributes_part({**(state[0] or {}), **(state[1] or {})})  # `__dict__` and `__slots__`
+    return state
 
 
-def _attributes(state: dict[str, Any]) -> Node:
-    names = sorted(name for name in state if name not in _VOLATILE)
-    return Node(head("attributes", tuple(names)), [state[name] for name in names], lambda i: f".{names[i]}")
+def _is_attributes(state: dict[str, Any], own: dict[str, Any] | None) -> bool:
+    """Whether a state is the object's attributes, give or take some; a `__getstate__` may also return data in order."""
+    return own is not None and len(own) > 0 and (state.keys() <= own.keys() or own.keys() <= state.keys())
+
+
+def _has_own_state(cls: type) -> bool:
+    return any("__getstate__" in vars(base) for base in cls.__mro__ if base is not object)
+
+
+def _without_memos(state: Any, cls: type) -> Any:
+    """The state without what libraries put there although it says nothing about the object.
+
+    That is the memo of a hash that attrs keeps, which is salted per process, and the version that scikit-learn writes
+    into every pickle.
+    """
+    if type(state) is dict:
+        if "_attrs_cached_hash" in state and hasattr(cls, "__attrs_attrs__"):
+            state = {name: part for name, part in state.items() if name != "_attrs_cached_hash"}
+        if "_sklearn_version" in state and cls.__module__.startswith("sklearn."):
+            state = {name: part for name, part in state.items() if name != "_sklearn_version"}
+    return state
+
+
+def attributes_part(attributes: dict[str, Any]) -> Node | Done:
+    """Attributes by name, whatever the order in which they were set; a finished digest where all are plain data."""
+    if not set(map(type, attributes)) <= {str}:
+        attributes = {str(name): (name, part) for name, part in attributes.items()}
+    names = sorted(attributes)
+    values = tuple(map(attributes.__getitem__, names))
+    found = plain_digest(values)
+    if found is not None:
+        return Done(digest_of(NODE + head("plain attributes", tuple(names)) + found))
+    return Node(head("attributes", tuple(names)), values, lambda i: f".{names[i]}")
 
 
 def _items_node(items: Any) -> Node:

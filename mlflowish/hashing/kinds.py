@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
+import weakref
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -37,8 +38,9 @@ _CODE_TYPES = (
 )
 
 _registered: dict[type, Callable[[Any], Any]] = {}
-# Only types that live as long as the interpreter: classes of a project come and go in a notebook.
-_lasting: dict[type, Expand] = dict(builtin.EXPANDERS)
+# Remembered per class, weakly: the classes of a notebook come and go.
+_builtin: dict[type, Expand] = dict(builtin.EXPANDERS)
+_found: weakref.WeakKeyDictionary[type, Expand] = weakref.WeakKeyDictionary()
 
 
 def register(cls: type, digester: Callable[[Any], Any]) -> None:
@@ -50,9 +52,13 @@ def expander(cls: type) -> Expand:
     """How to take a value of exactly this class apart."""
     if cls in _registered:
         return _registered_expand
-    found = _lasting.get(cls)
-    if found is not None:
-        return found
+    known = _builtin.get(cls) or _found.get(cls)
+    if known is None:
+        known = _found[cls] = _find(cls)
+    return known
+
+
+def _find(cls: type) -> Expand:
     if hasattr(cls, "__mlf_digest__"):
         return _own_expand
     if issubclass(cls, _CODE_TYPES):
@@ -70,8 +76,6 @@ def _library_expander(cls: type) -> Expand | None:
         if library in _LIBRARIES:
             found: Expand | None = import_module(f"mlflowish.hashing.{_LIBRARIES[library]}").expander_for(cls)
             if found is not None:
-                if base is cls:
-                    _lasting[cls] = found
                 return found
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflowish.hashing.instances import attributes_node
+from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import Node, head, silent
 
@@ -18,4 +18,4 @@ def expander_for(cls: type) -> Expand | None:
 
 def _model(value: Any, walk: Walk) -> Node:
     parts = [dict(vars(value)), dict(value.__pydantic_extra__ or {}), dict(value.__pydantic_private__ or {})]
-    return Node(head("model", *walk.identity(type(value))), [attributes_node(part) for part in parts], silent)
+    return Node(head("model", *walk.identity(type(value))), [attributes_part(part) for part in parts], silent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflowish.hashing.instances import attributes_node
+from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import Node, head
 
@@ -34,5 +34,5 @@ def _graph(value: Any, walk: Walk) -> Node:
         links = {u: {v: dict(data) for v, data in near.items()} for u, near in value._adj.items()}
     before = {node: list(near) for node, near in value._pred.items()} if value.is_directed() else None
     own = {name: part for name, part in vars(value).items() if name not in _DERIVED}
-    parts = (dict(value.graph), nodes, links, before, attributes_node(own))
+    parts = (dict(value.graph), nodes, links, before, attributes_part(own))
     return Node(head("graph", *walk.identity(type(value))), parts, _STEPS.__getitem__)

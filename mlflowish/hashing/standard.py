@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import datetime as dt
 import enum
 import sys
@@ -170,16 +171,21 @@ def _alive() -> tuple[type, ...]:
 
 
 def _enum(value: Any, walk: Walk) -> Node:
-    # Members are told apart by name; a flag may be a combination that has none.
-    content = value._value_
-    plain = plain_digest(content)
-    return Node(head("enum", *walk.identity(type(value)), value._name_ or ""), (content if plain else None,), silent)
+    # Members are told apart by name, combinations of flags by value. A value may be anything, say a bare object().
+    content = value._value_ if plain_digest(value._value_) is not None else None
+    name = "" if isinstance(value, enum.Flag) else value._name_
+    return Node(head("enum", *walk.identity(type(value)), name), (content,), silent)
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    names = [name for cls in type(value).__mro__ for name in copyreg._slotnames(cls)]  # type: ignore[attr-defined]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _set_subclass(value: Any, walk: Walk) -> Node:
-    from mlflowish.hashing.instances import attributes_node
+    from mlflowish.hashing.instances import attributes_part
 
     members: Set[Any] = frozenset(value)
     content = builtin.set_node(head("members", len(members)), members)
-    state = attributes_node(value.__getstate__())
+    state = attributes_part(getattr(value, "__dict__", {}) | _slots(value))
     return Node(head("set subclass", *walk.identity(type(value))), (content, state), silent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlflowish.hashing.instances import attributes_node
+from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import Done, Node, bulk, head, silent
 
@@ -28,7 +28,7 @@ def _tensor(value: Any, walk: Walk) -> Node:
     identity = (cls.__name__, b"torch") if own else walk.identity(cls)
     data = value.detach()
     facts = (str(data.dtype), tuple(data.shape), data.device.type, str(data.layout), bool(value.requires_grad))
-    state = attributes_node({name: part for name, part in vars(value).items() if not name.startswith("_backward")})
+    state = attributes_part({name: part for name, part in vars(value).items() if not name.startswith("_backward")})
     return Node(head("tensor", *identity, *facts), [*_elements(data, walk), state], silent)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NoReturn, Protocol
 
-from mlflowish.errors import UncacheableError
+from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.hashing.plain import plain_digest
 from mlflowish.hashing.writer import Done, Label, Node
 
@@ -31,6 +31,9 @@ class Expand(Protocol):
 
 class BackReferenceError(Exception):
     """Control flow of this package, never seen outside: the value contains itself."""
+
+
+_PASSING = (MlflowishError, BackReferenceError, MemoryError)
 
 
 class _Frame:
@@ -87,10 +90,10 @@ class Walk:
                 if found is None:
                     return False
                 digests.append(found)
-        except RuntimeError as error:
-            if isinstance(error, RecursionError):
-                raise
-            self.refuse(frame.value, f"it changed while it was read ({error})", cause=error)
+        except _PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001  # foreign iterators, which may raise anything
+            self.refuse(frame.value, f"reading its members failed ({type(error).__name__}: {error})", cause=error)
         return True
 
     def _enter(self, value: Any) -> bytes | None:
@@ -128,10 +131,15 @@ class Walk:
             self._done[id(value)] = (value, done)
 
     def expand(self, value: Any) -> Node | Done:
-        """Take one value apart, whatever it is; `UncacheableError` where that has no meaning."""
+        """Take one value apart, whatever it is; `UncacheableError` where that has no meaning or fails."""
         from mlflowish.hashing.kinds import expander
 
-        return expander(type(value))(value, self)
+        try:
+            return expander(type(value))(value, self)
+        except _PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001  # foreign properties and methods, which may raise anything
+            self.refuse(value, f"reading it failed ({type(error).__name__}: {error})", cause=error)
 
     # What the expanders ask of the walk.
 
@@ -157,7 +165,7 @@ class Walk:
         """Raise the error that names this value as the culprit."""
         path = self.path
         raise UncacheableError(
-            f"Cannot digest {path} ({type(value).__module__}.{type(value).__qualname__}): {why}. "
+            f"Cannot digest {_shortened(path)} ({type(value).__module__}.{type(value).__qualname__}): {why}. "
             "Pass plain data instead, exclude the argument with ignore=, or give its type an identity with "
             "register_digester or a __mlf_digest__ method.",
             path=path,
@@ -175,4 +183,4 @@ class Walk:
 
 
 def _shortened(path: str, limit: int = 300) -> str:
-    return path if len(path) <= limit else path[:limit] + "..."
+    return path if len(path) <= limit else f"{path[: limit // 2]}...{path[-limit // 2 :]}"
