@@ -1,7 +1,7 @@
 """The unit of a function whose source cannot be trusted or found: its normalised code object.
 
-Exact about behaviour and blind to line numbers, file names and docstring positions; tied to one minor version of Python, which
-is why the canonical syntax (`units.py`) comes first.
+Exact about behaviour and blind to line numbers, file names and docstring positions; tied to one minor version of
+Python, which is why the canonical syntax (`units.py`) comes first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from types import CodeType
 
 from blake3 import blake3
 
-from mlflowish.hashing.scopes import ImportOrigin
-from mlflowish.hashing.units import Reference, Unit, constant_bytes
+from mlflowish.hashing.constants import constant_bytes
+from mlflowish.hashing.scopes import ImportOrigin, Reference
+from mlflowish.hashing.units import Unit
 
 _CHAIN_LOADS = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _SKIPPED = frozenset({"CACHE", "NOP", "EXTENDED_ARG", "PRECALL", "PUSH_NULL", "RESUME"})

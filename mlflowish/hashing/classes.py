@@ -1,7 +1,7 @@
-"""What a class contributes: bases, metaclass, methods, attributes as they are now, and the fields that frameworks made of it.
+"""What a class contributes: bases, metaclass, methods, attributes as they are now, and fields of frameworks.
 
-Taken from the live class, so that decorators, metaclasses and changes made at run time are seen. Generated methods follow from the fields
-and are left out.
+Taken from the live class, so that decorators, metaclasses and changes made at run time are seen. Generated methods
+follow from the fields and are left out.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def annotations_of(walk: Walk, cls: type, label: str) -> bytes:
     """Edges to the annotations in the body of a class, in their order."""
     from mlflowish.hashing.walk import sized
 
-    found = cls.__dict__.get("__annotations__")
+    # The annotations of this very class, as they were written.
+    found = vars(cls).get("__annotations__")
     if not isinstance(found, Mapping):
         return b""
     module = sys.modules.get(cls.__module__)
@@ -143,7 +144,8 @@ def hint_edge(walk: Walk, hint: Any, label: str, names: dict[str, Any]) -> bytes
 
 def subclasses_of(cls: type) -> list[type]:
     """Live project subclasses, in an order that does not depend on the process."""
-    found = [sub for sub in type.__subclasses__(cls) if project_class(sub) or leaf_name(sub) is None]
+    live: list[type] = type.__subclasses__(cls)
+    found = [sub for sub in live if project_class(sub) or leaf_name(sub) is None]
     return sorted(found, key=lambda sub: f"{sub.__module__}.{sub.__qualname__}")
 
 

@@ -1,4 +1,6 @@
-"""The fields that dataclasses, attrs, pydantic, enums and named tuples keep on a class: the meaning behind their generated methods."""
+"""The fields that dataclasses, attrs, pydantic, enums and named tuples keep on a class: the meaning behind their
+generated methods.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ def _attrs(walk: Walk, cls: Any, label: str) -> Fields:
         else:
             out += walk.edge(field.default, f"{label}.{field.name}", name=field.name, lenient=True)
         for fact in _ATTRS_FIELD:
-            value = getattr(field, fact, None)
+            value: Any = getattr(field, fact, None)
             value = dict(value) if fact == "metadata" else value
             out += walk.edge(value, f"{label}.{field.name}.{fact}", name=fact, lenient=True)
     return bytes(out), frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ _REMEMBERED = 512
 
 
 class Codes:
-    """The code objects that a fingerprint covers, those nested in them and those of statically covered files included."""
+    """The code objects that a fingerprint covers, with those nested in them and those of files read statically."""
 
     __slots__ = ("_all", "_files", "_reached")
 
@@ -81,14 +82,15 @@ def fingerprint(
 ) -> Fingerprint:
     """The fingerprint of `fn` as things are now.
 
-    `depends` adds what cannot be seen from the code: functions, classes, modules or their names, values, things with a
-    `__mlf_digest__`. `packages` says how versions of installed packages count: `"reached"`, `"ignore"` or `{"torch": "minor"}`.
-    Raises `InvalidInputError` if `fn` cannot be called or `depends` names a module that does not exist.
+    `depends` adds what cannot be seen from the code: functions, classes, modules or their names, values, things with
+    a `__mlf_digest__`. `packages` says how versions of installed packages count: `"reached"`, `"ignore"` or
+    `{"torch": "minor"}`. Raises `InvalidInputError` if `fn` cannot be called or `depends` names a module that does
+    not exist.
     """
     package_rules.check_policy(packages)
     entry = _entry_of(fn)
     walk = Walk(own_package=_own_package(entry))
-    body = walk_entry(walk, entry)
+    body = _walk_entry(walk, entry)
     for position, item in enumerate(depends):
         body += b"+" + _declared(walk, item, f"depends[{position}]")
     walk.run()
@@ -120,7 +122,19 @@ _identities: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
 _identities_lock = threading.Lock()
 
 
-def walk_entry(walk: Walk, entry: Any) -> bytes:
+def static_identity(module: str, name: str) -> bytes | None:
+    """The identity of a name of a project module by its source, loaded or not; None if the source does not tell."""
+    from mlflowish.hashing.static import name_in_module
+
+    walk = Walk()
+    body = name_in_module(walk, module, name)
+    if body is None:
+        return None
+    walk.run()
+    return _finish(walk, b"static" + body, "reached").digest
+
+
+def _walk_entry(walk: Walk, entry: Any) -> bytes:
     """Start a walk at its entry, which gets the number 0."""
     if isinstance(entry, FunctionType):
         walk.entry = entry
@@ -128,7 +142,7 @@ def walk_entry(walk: Walk, entry: Any) -> bytes:
 
 
 def _entry_of(fn: Any) -> Any:
-    """What is really called: a step's function; for a bound method its function, because `self` is an argument."""
+    """What is really called: a step's function."""
     if not callable(fn):
         raise InvalidInputError(
             f"A fingerprint is taken of something that can be called; {fn!r} is a {type(fn).__qualname__}. "
@@ -137,7 +151,7 @@ def _entry_of(fn: Any) -> Any:
         )
     while type(fn).__module__.partition(".")[0] == "mlflowish" and hasattr(fn, "fn"):
         fn = fn.fn
-    return fn.__func__ if isinstance(fn, MethodType) else fn
+    return fn
 
 
 def _own_package(entry: Any) -> str | None:
@@ -156,7 +170,8 @@ def _declared(walk: Walk, item: object, label: str) -> bytes:
         found = module_by_name(walk, item)
         if found is None:
             raise InvalidInputError(
-                f"{label}={item!r} names no module that can be found. Give a module's full name, or pass the object itself.",
+                f"{label}={item!r} names no module that can be found. "
+                "Give a module's full name, or pass the object itself.",
                 depends=item,
             )
         return found
@@ -187,5 +202,5 @@ def _versions(walk: Walk, policy: str | Mapping[str, str]) -> bytes:
     for name, version in sorted(found.items()):
         out += sized(name) + sized(version)
         digest = blake3(sized(name) + sized(version)).digest(16)
-        walk.add_part(name, "package", digest, lambda version=version: version)
+        walk.add_part(name, "package", digest, partial(str, version))
     return bytes(out)

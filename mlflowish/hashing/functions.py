@@ -49,13 +49,23 @@ def record_foreign(walk: Walk, number: int, function: FunctionType, label: str) 
     if not number:
         walk.add_part(label, "function", unit.digest, lambda: describe.source_text(unit.text))
     for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        out += cell_edge(walk, cell, f"{label}.{variable}", variable, lenient=True)
+        out += _library_cell(walk, cell, f"{label}.{variable}", variable)
     out += defaults(walk, function, label, lenient=True)
     out += wrapped(walk, function, label)
     inner = getattr(function, "__wrapped__", None)
     if isinstance(inner, FunctionType) and name not in _HINT_BLIND:
         # A library's decorator may read the hints of what it wraps, so they count there.
-        out += source.hints_of_code(inner.__code__)
+        out += _hints(walk, inner, label)
+    return bytes(out)
+
+
+def _hints(walk: Walk, function: FunctionType, label: str) -> bytes:
+    from mlflowish.hashing.classes import hint_edge
+    from mlflowish.hashing.walk import sized
+
+    out = bytearray(b"h")
+    for name, hint in sorted(function.__annotations__.items()):
+        out += sized(name) + hint_edge(walk, hint, f"{label}({name})", function.__globals__)
     return bytes(out)
 
 
@@ -66,7 +76,8 @@ _HINT_BLIND = frozenset({"functools", "contextlib", "_functools", "reprlib"})
 def space_of(function: FunctionType, label: str) -> Space:
     """Where the outside names of a function are found."""
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-    return Space(function.__globals__, function.__builtins__, cells, label)
+    builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]  # since 3.10, unknown to the stubs
+    return Space(function.__globals__, builtins, cells, label)
 
 
 def references(walk: Walk, unit: Unit, space: Space) -> bytes:
@@ -90,6 +101,15 @@ def cell_edge(
     if content is MISSING:
         return b"A" + number
     return b"c" + number + walk.edge(content, label, name=name, escapes=escapes, lenient=lenient)
+
+
+def _library_cell(walk: Walk, cell: CellType, label: str, name: str) -> bytes:
+    """The content of a variable that a library's wrapper closes over: options and functions, not its caches."""
+    from mlflowish.hashing.library import library_edge
+
+    content = cell_content(cell)
+    walk.guards.cell(cell, content)
+    return b"A" if content is MISSING else b"c" + library_edge(walk, content, label, name)
 
 
 def defaults(walk: Walk, function: FunctionType, label: str, *, lenient: bool = False) -> bytes:

@@ -1,6 +1,7 @@
 """What has to be as it was for a fingerprint to stand: cheap checks in place of a second walk.
 
-Every object compared by identity is kept alive here, so that a new object can never pass for an old one by taking its address.
+Every object compared by identity is kept alive here, so that a new object can never pass for an old one by taking its
+address.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ def leaf_name(obj: Any) -> tuple[str, str] | None:
 
     The name of the public module is preferred, because private modules move between versions of Python.
     """
+    module: Any
+    name: Any
     if isinstance(obj, types.FunctionType):
         module, name = obj.__globals__.get("__name__"), obj.__qualname__
     else:

@@ -1,4 +1,6 @@
-"""Callables and descriptors that are made of other objects: partials, bound methods, properties, caches, steps, type expressions."""
+"""Callables and descriptors that are made of other objects: partials, bound methods, properties, caches, steps, type
+expressions.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.guards import MISSING
-from mlflowish.hashing.leaves import is_typing, realm_of_module
+from mlflowish.hashing.leaves import is_typing
+from mlflowish.hashing.packages import realm_of_module
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Recorder, Walk

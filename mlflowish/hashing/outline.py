@@ -220,7 +220,9 @@ def _has_effect(outline: Outline, node: ast.stmt) -> bool:
 
 
 def _called(node: ast.stmt) -> Iterator[str]:
-    """Root names of what a statement calls while the module is imported: decorators, bases, calls outside function bodies."""
+    """Root names of what a statement calls while the module is imported: decorators, bases, calls outside function
+    bodies.
+    """
     if isinstance(node, ast.ClassDef):
         for part in [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]:
             yield _root(part)
@@ -231,9 +233,9 @@ def _called(node: ast.stmt) -> Iterator[str]:
         for part in node.decorator_list:
             yield _root(part)
         return
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Call):
-            yield _root(inner.func)
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call):
+            yield _root(call.func)
 
 
 def _root(node: ast.expr) -> str:

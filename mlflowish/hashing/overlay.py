@@ -87,7 +87,11 @@ def _value_patch(walk: Walk, outline: Outline, name: str, live: Any, node: ast.s
     walk.guards.value(live, now, lambda current: digests.digest(current, path=label))
     literal = _literal(node)
     if literal is not _NOT_LITERAL:
-        return b"" if digests.digest(literal) == now else b"!" + now
+        if digests.digest(literal) == now:
+            return b""
+        if not isinstance(literal, (list, dict, set)):
+            return b"!" + now
+        # What can change in place may have been filled while the module was loaded.
     if outline.name in _unloaded:
         return b"" if _pristine.setdefault((outline.name, name), now) == now else b"!" + now
     # It was loaded before anybody looked, so it cannot be known whether it is still as the module made it.

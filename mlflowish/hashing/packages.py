@@ -231,7 +231,8 @@ def check_policy(policy: str | Mapping[str, str]) -> None:
         wrong = {key: value for key, value in policy.items() if value not in known}
         if wrong:
             raise InvalidInputError(
-                f"packages={dict(policy)!r}: {wrong!r} is not among {sorted(known)}. Use one of these for each package.",
+                f"packages={dict(policy)!r}: {wrong!r} is not among {sorted(known)}. "
+                "Use one of these for each package.",
                 packages=dict(policy),
             )
     elif policy not in {"reached", "ignore"}:

@@ -24,7 +24,9 @@ class Part:
     _describe: Callable[[], str] = field(default=_nothing, repr=False, compare=False)
 
     def describe(self) -> str:
-        """Source text of code, a short text of a value (never of a secret), the version of a package. Costs: use on a miss."""
+        """Source text of code, a short text of a value (never of a secret), the version of a package. Costs: use on a
+        miss.
+        """
         return self._describe()
 
     def recorded(self) -> Recorded:

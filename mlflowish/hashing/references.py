@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.packages import realm_of_loaded
-from mlflowish.hashing.units import Reference
+from mlflowish.hashing.scopes import Reference
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk

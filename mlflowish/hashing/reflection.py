@@ -1,6 +1,7 @@
 """What a program reads about its own code: docstrings, hints, names, source, subclasses, attributes of functions.
 
-None of this counts unless something reached reads it; then it counts for everything reached, because which object is asked cannot be known.
+None of this counts unless something reached reads it; then it counts for everything reached, because which object is
+asked cannot be known.
 """
 
 from __future__ import annotations

@@ -27,6 +27,17 @@ class ImportOrigin:
 
 
 @dataclass(slots=True)
+class Reference:
+    """A name from outside the unit with the attributes read from it: `pkg.cfg.K`, or a name imported in the body."""
+
+    root: str
+    attrs: tuple[str, ...]
+    origin: ImportOrigin | None = None
+    stored: bool = False
+    escapes: bool = False
+
+
+@dataclass(slots=True)
 class Bindings:
     """What one scope binds, by kind of statement."""
 

@@ -1,7 +1,7 @@
 """The syntax of running code, checked: source on disk may have been edited since it was imported.
 
-A file is parsed and compiled once per state of the file; the tree of a function is used only if the code object compiled from it is
-the one that runs. Notebook cells and `exec` with a `linecache` entry work alike.
+A file is parsed and compiled once per state of the file; the tree of a function is used only if the code object
+compiled from it is the one that runs. Notebook cells and `exec` with a `linecache` entry work alike.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ class SourceText:
                 found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
             self._codes = found
         return self._codes.get((name, line), [])
+
+    def text_of(self, node: FunctionNode) -> str:
+        """The source of a function: whole lines, decorators and comments included."""
+        if isinstance(node, ast.Lambda):
+            return ast.get_source_segment(self.text, node) or ""
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        return "\n".join(self.text.splitlines()[first - 1 : node.end_lineno])
 
     def every_code(self, qualname: str) -> list[CodeType]:
         """Code objects of that qualified name, wherever they are."""
@@ -104,7 +111,7 @@ def _build(code: CodeType) -> tuple[Unit, FunctionNode | None]:
     located = _locate(source, code) if source is not None else None
     if source is None or located is None:
         return bytecode.bytecode_unit(code), None
-    text = ast.get_source_segment(source.text, located.node) or ""
+    text = source.text_of(located.node)
     try:
         return function_unit(located.node, class_name=located.class_name, text=text), located.node
     except TooDeepError:

@@ -1,22 +1,20 @@
-"""Imports inside functions and by name: looked up in the source, so that a module counts the same before and after it is loaded.
+"""Imports inside functions and by name, looked up in the source: a module counts the same before and after loading.
 
-What counts is the slice of a module that a name needs: the statements that bind it, what those refer to, and every statement that can have
-an effect when the module is imported. What differs in the loaded module from what its source says is added (`overlay.py`).
+What counts is the slice of a module that a name needs: the statements that bind it, what those refer to, and every
+statement that can have an effect when the module is imported. What differs in the loaded module from what its source
+says is added (`overlay.py`).
 """
 
 from __future__ import annotations
 
 import builtins
-import os
 from typing import TYPE_CHECKING
 
 from mlflowish.hashing.modules import compiled_edge
 from mlflowish.hashing.outline import Outline, Statement, outline_of, package_modules
 from mlflowish.hashing.overlay import patched
-from mlflowish.hashing.packages import realm_of_file
 from mlflowish.hashing.references import PLACE
-from mlflowish.hashing.scopes import ImportOrigin
-from mlflowish.hashing.units import Reference
+from mlflowish.hashing.scopes import ImportOrigin, Reference
 
 if TYPE_CHECKING:
     from mlflowish.hashing.references import Space
@@ -39,6 +37,14 @@ def module_by_name(walk: Walk, name: str) -> bytes | None:
     if found is None:
         return None
     return _from_origin(walk, origin, (), stored=False, hops=0)
+
+
+def name_in_module(walk: Walk, module: str, name: str) -> bytes | None:
+    """The edge for one name of a project module; None where its source does not show it."""
+    found = outline_of(module)
+    if found is None or found.realm != "project" or name not in found.bindings:
+        return None
+    return _from_origin(walk, ImportOrigin(0, module, name), (), stored=False, hops=0)
 
 
 def _imported(walk: Walk, package: str, reference: Reference, *, hops: int) -> bytes:
@@ -70,7 +76,7 @@ def _from_origin(walk: Walk, origin: ImportOrigin, attrs: tuple[str, ...], *, st
         return b"A" + sized(origin.module) + sized(origin.name or "")
     if outline.realm != "project" and origin.module.partition(".")[0] != walk.own_package:
         name = ".".join(([origin.name] if origin.name else []) + list(attrs))
-        return walk.leaf((origin.module, name))
+        return walk.leaf((origin.module, name), realm=outline.realm)
     if outline.compiled:
         return compiled_edge(walk, outline.path, outline.name) + sized(".".join(attrs))
     out = _effects(walk, outline)
@@ -179,8 +185,3 @@ def _record_statement(walk: Walk, number: int, statement: Statement, label: str)
         walk.note(f"{label} uses {calls}, which can reach any name: everything in its module counts.")
         out += walk.visit(outline.statements, outline.name, _record_whole)
     return bytes(out)
-
-
-def is_source(path: str) -> bool:
-    """Whether a file can be read as Python source of the project."""
-    return path.endswith(".py") and os.path.exists(path) and realm_of_file(path) == "project"

@@ -1,8 +1,8 @@
 """The walk over live objects: from one function to everything that its result can depend on.
 
-Breadth first, on a queue, so that neither long chains of helpers nor cycles matter. Each object reached gets a number by order of first
-visit and leaves one record; an edge to it is its number. The digest of the walk covers the records in that order: names of functions and
-modules appear only where the program can see them.
+Breadth first, on a queue, so that neither long chains of helpers nor cycles matter. Each object reached gets a number
+by order of first visit and leaves one record; an edge to it is its number. The digest of the walk covers the records
+in that order: names of functions and modules appear only where the program can see them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from mlflowish.errors import UncacheableError
 from mlflowish.hashing import describe, digests, opaque
 from mlflowish.hashing.guards import Guards
 from mlflowish.hashing.leaves import is_generic, leaf_name, project_class, project_function, public_name
+from mlflowish.hashing.packages import Realm, realm_of_module
 from mlflowish.hashing.parts import Kind, Part
 
 Recorder = Callable[["Walk", int, Any, str], bytes]
@@ -69,8 +70,8 @@ class Walk:
     def edge(self, obj: Any, label: str, *, name: str = "", escapes: bool = False, lenient: bool = False) -> bytes:
         """What a reference to `obj` contributes; the object itself is visited later, once.
 
-        `name` is what the program calls it, `escapes` whether the program may look at its `__name__`, and `lenient` whether
-        it is all right if it cannot be digested (it is not known to be used).
+        `name` is what the program calls it, `escapes` whether the program may look at its `__name__`, and `lenient`
+        whether it is all right if it cannot be digested (it is not known to be used).
         """
         if type(obj) in _PLAIN:
             return self._plain(obj, label)
@@ -148,14 +149,12 @@ class Walk:
         found = leaf_name(obj)
         return self.leaf(found if found is not None else (type(obj).__module__, getattr(obj, "__qualname__", name)))
 
-    def leaf(self, found: tuple[str, str]) -> bytes:
+    def leaf(self, found: tuple[str, str], *, realm: Realm | None = None) -> bytes:
         """An edge to something of the standard library or of an installed package: its public name."""
-        from mlflowish.hashing.packages import realm_of_module
-
         module, name = found
         top = module.partition(".")[0]
         self.attributes.add(name.rpartition(".")[2])
-        if not self.done and realm_of_module(module) == "package":
+        if not self.done and (realm or realm_of_module(module)) == "package":
             self.packages.setdefault(top)
         return b"X" + sized(module) + sized(name)
 
@@ -176,8 +175,8 @@ class Walk:
         def redigest(current: Any) -> bytes:
             return digests.digest(current, code=hook, path=label)
 
-        def hook(inner: object, path: str) -> bytes:
-            return self.edge(inner, path, name=name, escapes=escapes, lenient=lenient)
+        def hook(obj: object, path: str) -> bytes:
+            return self.edge(obj, path, name=name, escapes=escapes, lenient=lenient)
 
         try:
             found = redigest(obj)
@@ -213,9 +212,7 @@ class Walk:
     def _weigh(self, obj: Any, label: str) -> None:
         size = getattr(obj, "nbytes", None)
         if isinstance(size, int) and size > _BIG_BYTES:
-            self.note(
-                f"{label} is a global of {size / 2**20:,.0f} MB, which is digested at every call: pass it as an argument."
-            )
+            self.note(f"{label} is a global of {size / 2**20:,.0f} MB, digested at every call: pass it as an argument.")
 
     # What is noted along the way
 

@@ -7,6 +7,7 @@ A job is {"id", "folder", "call", "store"}; a result has the digest, the repr of
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -23,8 +24,10 @@ def main() -> None:
     import mlflowish.hashing.digests
     import mlflowish.hashing.fingerprint
 
+    for name in ("asyncio", "inspect", "typing", "decimal", "importlib.metadata", "numpy", "pandas", "pydantic", "attrs"):
+        importlib.import_module(name)
     if mode == "step":
-        import mlflowish.steps  # noqa: F401  loaded for the forks
+        importlib.import_module("mlflowish.steps")
 
     results = {}
     for job in json.loads(Path(jobs_file).read_text()):

@@ -1,0 +1,253 @@
+"""What really ran: a safety net under the fingerprint, which cannot see dispatch by strings and attributes.
+
+While a step computes, the project functions that start are noted; those that its fingerprint does not cover are
+*observed dependencies*, kept with the entry and verified before it may hit. On Python 3.12 and later this uses
+`sys.monitoring`, a few microseconds for a block and nothing outside of it. On 3.11 it is off unless
+`use_profiler(True)`, which slows Python code several times.
+
+Not seen: compiled code, generated code without a source, functions of a library, and what runs in threads that the
+step did not start itself while other steps are watched too.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from mlflowish.errors import MlflowishError
+from mlflowish.hashing.fingerprint import Fingerprint, code_identity, static_identity
+from mlflowish.hashing.packages import realm_of_file
+
+_TOOL_NAME = "mlflowish"
+# Ids that no well-known tool claims come first: debuggers use 0, coverage 1, profilers 2, optimisers 5.
+_TOOL_IDS = (4, 3, 2, 5, 1)
+_QUICK_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRef:
+    """A project function that ran although the fingerprint did not foresee it: where it is, and what it was."""
+
+    module: str
+    qualname: str
+    digest: bytes
+
+
+class Watch:
+    """One block that is watched. `observed()` gives what ran in it and was not foreseen; empty if nothing can be
+    watched.
+    """
+
+    __slots__ = ("_fingerprint", "_on", "_parent", "_token", "codes")
+
+    def __init__(self, fingerprint: Fingerprint | None, *, on: bool) -> None:
+        self.codes: dict[int, CodeType] = {}
+        self._fingerprint = fingerprint
+        self._on = on
+        self._parent: Watch | None = None
+        self._token: Token[Watch | None] | None = None
+
+    def __enter__(self) -> Watch:
+        if self._on:
+            self._parent = _current.get()
+            self._token = _current.set(self)
+            _monitor.start(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _monitor.stop(self)
+            _current.reset(self._token)
+            self._token = None
+            if self._parent is not None:
+                # What an inner step ran, the outer one ran too.
+                self._parent.codes.update(self.codes)
+
+    def observed(self) -> list[ObservedRef]:
+        """Functions that ran and are not covered, also those seen in earlier blocks with this fingerprint."""
+        fingerprint = self._fingerprint
+        if fingerprint is None:
+            return []
+        known = _observed.setdefault(fingerprint.digest, {})
+        for code in list(self.codes.values()):
+            if code not in fingerprint.codes:
+                place = _place(code)
+                if place is not None and place not in known:
+                    digest = _digest_at(*place)
+                    if digest is not None:
+                        known[place] = ObservedRef(*place, digest)
+        return list(known.values())
+
+
+def watching(fingerprint: Fingerprint | None, *, last_duration_s: float | None = None) -> Watch:
+    """A context manager around one computation of a step.
+
+    Steps that are known to take next to no time are watched at every power of two of their runs only, so that 100,000
+    tiny calls do not pay for it each time.
+    """
+    if fingerprint is None or not _monitor.available():
+        return Watch(fingerprint, on=False)
+    runs = _runs[fingerprint.digest] = _runs.get(fingerprint.digest, 0) + 1
+    quick = last_duration_s is None or last_duration_s < _QUICK_S
+    return Watch(fingerprint, on=not quick or runs & (runs - 1) == 0)
+
+
+def verify(ref: ObservedRef) -> bool:
+    """Whether an observed dependency is still what it was. Reads source; imports nothing."""
+    return _digest_at(ref.module, ref.qualname) == ref.digest
+
+
+def use_profiler(on: bool) -> None:
+    """Let the audit use `sys.setprofile` where there is no `sys.monitoring` (Python 3.11). Slow."""
+    _monitor.profile = on
+
+
+def unavailable_reason() -> str | None:
+    """Why nothing is watched in this process, or None."""
+    return None if _monitor.available() else _monitor.reason
+
+
+_current: ContextVar[Watch | None] = ContextVar("mlflowish_audit", default=None)
+_runs: dict[bytes, int] = {}
+_observed: dict[bytes, dict[tuple[str, str], ObservedRef]] = {}
+
+
+class _Monitor:
+    """The connection to `sys.monitoring`, made at the first block."""
+
+    def __init__(self) -> None:
+        self.reason = "not tried yet"
+        self.profile = False
+        self._tool: int | None = None
+        self._tried = False
+        self._lock = threading.Lock()
+        self._watches: dict[int, Watch] = {}
+        self._threads: set[int] = set()
+        self._project: dict[str, bool] = {}
+
+    def available(self) -> bool:
+        if not self._tried:
+            with self._lock:
+                self._connect()
+        return self._tool is not None or self.profile
+
+    def _connect(self) -> None:
+        if self._tried:
+            return
+        self._tried = True
+        monitoring: Any = getattr(sys, "monitoring", None)
+        if monitoring is None:
+            self.reason = "this Python has no sys.monitoring (3.12 and later have); see use_profiler"
+            return
+        for tool in _TOOL_IDS:
+            if monitoring.get_tool(tool) is None:
+                monitoring.use_tool_id(tool, _TOOL_NAME)
+                monitoring.register_callback(tool, monitoring.events.PY_START, self._started)
+                self._tool = tool
+                return
+        self.reason = "other tools hold every id of sys.monitoring"
+
+    def start(self, watch: Watch) -> None:
+        with self._lock:
+            self._watches[id(watch)] = watch
+            self._threads.add(threading.get_ident())
+            if self._tool is None:
+                sys.setprofile(self._profiled)
+                return
+            monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]  # 3.12 and later
+            if len(self._watches) == 1:
+                monitoring.set_events(self._tool, monitoring.events.PY_START)
+            # What was seen, and so switched off, in an earlier block has to be seen again in this one.
+            monitoring.restart_events()
+
+    def stop(self, watch: Watch) -> None:
+        with self._lock:
+            self._watches.pop(id(watch), None)
+            if self._watches:
+                return
+            self._threads.clear()
+            if self._tool is None:
+                sys.setprofile(None)
+                return
+            monitoring: Any = sys.monitoring  # type: ignore[attr-defined, unused-ignore]  # 3.12 and later
+            monitoring.set_events(self._tool, 0)
+
+    def _started(self, code: CodeType, offset: int) -> Any:
+        """Called by the interpreter when a function starts; answers whether to be told again."""
+        disable = sys.monitoring.DISABLE  # type: ignore[attr-defined, unused-ignore]  # 3.12 and later
+        if not self._is_project(code.co_filename):
+            return disable
+        watch = _current.get()
+        if watch is None:
+            # A thread of a pool has no context of its own: it is ours if nobody else is watched.
+            watch = self._only()
+        if watch is not None:
+            watch.codes[id(code)] = code
+        # With several threads watched, the same function may start in another of them.
+        return disable if len(self._threads) == 1 else None
+
+    def _profiled(self, frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and self._is_project(frame.f_code.co_filename):
+            watch = _current.get()
+            if watch is not None:
+                watch.codes[id(frame.f_code)] = frame.f_code
+
+    def _only(self) -> Watch | None:
+        watches = list(self._watches.values())
+        return watches[-1] if watches and len(self._threads) == 1 else None
+
+    def _is_project(self, filename: str) -> bool:
+        known = self._project.get(filename)
+        if known is None:
+            generated = filename.startswith("<") and not filename.startswith(("<ipython", "<stdin"))
+            known = self._project[filename] = not generated and realm_of_file(filename) == "project"
+        return known
+
+
+_monitor = _Monitor()
+
+
+def _place(code: CodeType) -> tuple[str, str] | None:
+    """(module, name at its top level) of the function that a code object belongs to; None if it has no such place."""
+    top = code.co_qualname.partition(".<locals>")[0].partition(".")[0]
+    if top.startswith("<"):
+        return None
+    for name, module in list(sys.modules.items()):
+        namespace = getattr(module, "__dict__", None)
+        if namespace is None or top not in namespace:
+            continue
+        if namespace.get("__file__") == code.co_filename or _defined_in(namespace[top], code):
+            return name, top
+    return None
+
+
+def _defined_in(found: Any, code: CodeType) -> bool:
+    """For notebooks and the like, whose modules have no file: whether the name holds that very code."""
+    return getattr(found, "__code__", None) is code
+
+
+def _digest_at(module: str, name: str) -> bytes | None:
+    """The identity of what a module has under a name: from its source, so that it need not be loaded."""
+    try:
+        found = static_identity(module, name)
+        if found is not None:
+            return found
+        live = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+        return code_identity(live, f"{module}.{name}") if live is not None else None
+    except MlflowishError:
+        return None
+
+
+def report(refs: Iterable[ObservedRef]) -> str:
+    """A sentence for people about functions that were observed and not foreseen."""
+    names = ", ".join(sorted({f"{ref.module}.{ref.qualname}" for ref in refs}))
+    return (
+        f"{names} ran, although the code does not show it; declare it with depends=[...] so that edits are always seen."
+    )
