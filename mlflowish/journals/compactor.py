@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from mlflowish.errors import MlflowishError, NotFoundError
@@ -33,8 +33,9 @@ _log = logging.getLogger("mlflowish.journals")
 class Compactor:
     """Merges the files of one kind. Keeps no state: any number of them may run at once, in any processes."""
 
-    def __init__(self, storage: Storage, kind: str, *, access: Access) -> None:
+    def __init__(self, storage: Storage, kind: str, *, access: Access, on_removal: Callable[[str], None]) -> None:
         self._storage, self._kind, self._access = storage, kind, access
+        self._on_removal = on_removal
 
     def tidy(self, *, max_journals: int) -> bool:
         """Do what is due, bounded in time; was anything? Never raises for a store that fails: the next client tries
@@ -85,6 +86,7 @@ class Compactor:
         for info in inputs:
             if info.path not in written.paths:
                 self._storage.delete(info.path)
+                self._on_removal(info.path)
         return written
 
     def _journals(self) -> list[ObjectInfo]:

@@ -65,7 +65,7 @@ class Journals:
         self._access = access_to(storage, _private_folder("journals", storage))
         self._view = View(storage, kind, access=self._access, refresh_s=refresh_s)
         self._answers = self._view.answers
-        self._compactor = Compactor(storage, kind, access=self._access)
+        self._compactor = Compactor(storage, kind, access=self._access, on_removal=self._view.superseded)
         self._writer: Writer | None = None
         _living.add(self)
         if not storage.capabilities.append and self._spool_folder().is_dir():

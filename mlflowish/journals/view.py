@@ -77,6 +77,7 @@ class View:
         self._tails: dict[str, Tail] = {}
         self._segments: dict[str, Segment] = {}
         self._is_loaded = False
+        self._news = 0
         self.answers: dict[bytes, tuple[bytes, ...]] = {}
         self._answer_bytes = 0
 
@@ -88,14 +89,15 @@ class View:
 
     def refresh(self, *, force: bool = False) -> bool:
         """Read what is new; was anything? `force` lists whatever the watches say."""
-        changed, gone = self._refresh_journals(force=force)
+        before = self._news
+        gone = self._refresh_journals(force=force)
         if self._segment_watch.changed() or force or gone:
-            changed |= self._refresh_segments()
+            self._refresh_segments()
         for path in gone:
             self._tails.pop(path, None)
             self._access.forget(path)
         self._is_loaded = True
-        return changed
+        return self._news != before
 
     def sources(self) -> list[Iterator[bytes]]:
         """Sorted streams of all known records, as they are now."""
@@ -124,6 +126,11 @@ class View:
         tail.keep_until_s = time.monotonic() + UNLISTED_S
         self._tails[path] = tail
 
+    def superseded(self, path: str) -> None:
+        """This process has merged that journal: it need not be waited for in a listing."""
+        if (tail := self._tails.get(path)) is not None:
+            tail.keep_until_s = 0.0
+
     def _search(self, key: bytes) -> tuple[bytes, ...]:
         found: list[bytes] = []
         for tail in self._tails.values():
@@ -142,21 +149,21 @@ class View:
             self._answer_bytes = sum(map(len, answer))
         self.answers[key] = answer
 
-    def _refresh_journals(self, *, force: bool) -> tuple[bool, list[str]]:
+    def _refresh_journals(self, *, force: bool) -> list[str]:
+        """Read what is new in journals; those that are gone, to be dropped when the segments are read."""
         gone: list[str] = []
         if self._journal_watch.changed() or force:
             gone = self._list_journals()
             self._journal_watch.settled()
-        changed = False
         for tail in list(self._tails.values()):
             if tail.is_own or tail.is_finished:
                 continue
             try:
-                changed |= self._follow(tail)
+                self._follow(tail)
             except NotFoundError:
                 gone.append(tail.path)
                 self._journal_watch.reset()
-        return changed, gone
+        return gone
 
     def _list_journals(self) -> list[str]:
         listed = {}
@@ -187,15 +194,15 @@ class View:
             return False
         return True
 
-    def _follow(self, tail: Tail) -> bool:
+    def _follow(self, tail: Tail) -> None:
         size = self._access.size(tail.path)
         if size == tail.seen_bytes:
-            return False
+            return
         data = self._access.read(tail.path, tail.position)
         start = 0
         if tail.seal is None:
             if len(data) < FILE_HEAD_BYTES:
-                return False
+                return
             start, tail.seal = journal_start(data, tail.path, self._kind)
         scan = scan_frames(data, tail.seal, start)
         for _, item in scan.items:
@@ -204,10 +211,9 @@ class View:
             _log.warning("Skipped %d damaged bytes in %s; their neighbours are kept.", scan.damaged_bytes, tail.path)
         tail.seen_bytes = tail.position + len(data)
         tail.position += scan.position
-        return bool(scan.items)
+        self._news += len(scan.items)
 
-    def _refresh_segments(self) -> bool:
-        before = set(self._segments)
+    def _refresh_segments(self) -> None:
         listed: set[str] = set()
         for _ in range(5):  # a compactor may replace what was just listed; each time there is less left to replace
             listed = {info.path for info in self._storage.list(self.segment_folder) if info.path.endswith(".seg")}
@@ -220,7 +226,6 @@ class View:
         for path in self._segments.keys() - listed:
             del self._segments[path]
             self._access.forget(path)
-        return before != set(self._segments)
 
     def _open(self, path: str) -> bool:
         try:
@@ -228,6 +233,7 @@ class View:
         except NotFoundError:
             return False
         self._segments[path] = Segment(data, path=path, kind=self._kind)
+        self._news += 1
         self._forget_answers()
         return True
 

@@ -1,0 +1,91 @@
+"""kill -9 at every storage call, and many processes at once: nothing acknowledged is gone, nothing is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from journal_worlds import key_of, payload_of
+
+from mlflowish.journals import Journals
+from mlflowish.storage.local import LocalStorage
+
+HERE = Path(__file__).parent
+
+
+def run(script: str, *arguments: object) -> None:
+    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("scenario", ["append", "roll", "compact", "fold"])
+def test_nothing_acknowledged_is_gone_wherever_the_process_dies(tmp_path: Path, scenario: str) -> None:
+    run("crash_driver.py", scenario, tmp_path)
+
+
+def test_nothing_acknowledged_is_gone_wherever_a_shipping_process_dies(tmp_path: Path) -> None:
+    run("crash_driver.py", "ship", tmp_path)
+
+
+WRITER = """
+import sys
+from journal_worlds import key_of, payload_of
+from mlflowish.journals import Journals
+from mlflowish.storage.local import LocalStorage
+root, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+journals = Journals(LocalStorage(root), "calls", roll_bytes=8_000)
+for number in range(first, first + count):
+    journals.append(key_of(number), payload_of(number))
+    assert journals.get(key_of(first)) == (payload_of(first),)
+    if number % 50 == 0:
+        journals.get(key_of(-1 - number))
+    if number % 400 == 399:
+        journals.close()
+"""
+COMPACTOR = """
+import sys
+from mlflowish.journals import Journals
+from mlflowish.storage.local import LocalStorage
+print("ready", flush=True)
+journals = Journals(LocalStorage(sys.argv[1]), "calls")
+while True:
+    journals.compact()
+"""
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    prologue = f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+    command = [sys.executable, "-c", prologue + script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_eight_writers_beside_two_compactors_lose_nothing(tmp_path: Path) -> None:
+    root, count = tmp_path / "store", 1_000
+    compactors = [start(COMPACTOR, root) for _ in range(2)]
+    writers = [start(WRITER, root, part * count, count) for part in range(8)]
+    reader = Journals(LocalStorage(str(root)), "calls")
+    seen: set[int] = set()
+    while any(writer.poll() is None for writer in writers):
+        for part in range(8):  # what was once seen stays, through every compaction
+            number = part * count + len(seen) * 37 % count
+            if reader.get(key_of(number)):
+                seen.add(number)
+        assert all(reader.get(key_of(number)) == (payload_of(number),) for number in list(seen)[:200])
+        fresh = Journals(LocalStorage(str(root)), "calls")
+        assert all(fresh.get(key_of(number)) == (payload_of(number),) for number in list(seen)[:50])
+        time.sleep(0.02)
+    for writer in writers:
+        assert writer.wait() == 0, writer.communicate()[1]
+    for compactor in compactors:
+        assert compactor.poll() is None, compactor.communicate()[1]
+        compactor.kill()
+        compactor.communicate()
+    for writer in writers:
+        writer.communicate()
+    assert list(Journals(LocalStorage(str(root)), "calls").scan()) == sorted(
+        (key_of(number), payload_of(number)) for number in range(8 * count)
+    )
