@@ -76,6 +76,14 @@ def array_part(tag: str, array: Any, walk: Walk) -> Node | Done:
     return bulk(record_head, raw_buffers(array), size_bytes=array.nbytes)
 
 
+def integers_part(tag: str, array: Any) -> Done:
+    """The digest of one-dimensional integers by value, whatever their width: libraries narrow codes and places."""
+    import numpy as np
+
+    pieces = (slab.astype("<i8").view(np.uint8) for slab in _slabs(array) if slab.size)
+    return bulk(head(tag, len(array)), pieces, size_bytes=0)
+
+
 def _string_array(record_head: bytes, array: Any) -> Node:
     missing = getattr(array.dtype, "na_object", None)
     elements = array.ravel(order="C").tolist()

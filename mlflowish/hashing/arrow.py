@@ -7,7 +7,7 @@ bytes, text as lengths and bytes, nested ones as lengths and a column below. Onl
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mlflowish.hashing.tree import Expand, Walk
@@ -117,6 +117,7 @@ def type_fields(kind: Any) -> tuple[Any, ...]:
 
 # Data.
 
+_PIECE_ROWS = 1 << 17
 _WIDE = {"string_view": "large_string", "binary_view": "large_binary"}
 
 
@@ -136,13 +137,13 @@ def content(kind: Any, chunks: list[Any]) -> list[Any]:
     if isinstance(kind, pa.BaseExtensionType):
         return content(kind.storage_type, [chunk.storage for chunk in chunks])
     if pa.types.is_union(kind):
-        codes = _bytes_of("codes", [chunk.type_codes for chunk in chunks], 1)
+        codes = _bytes_of("codes", (chunk.type_codes for chunk in chunks), 1)
         return [codes, [value for chunk in chunks for value in chunk.to_pylist()]]
     if str(kind) in _WIDE:
         wide = getattr(pa, _WIDE[str(kind)])()
         return content(wide, [chunk.cast(wide) for chunk in chunks])
     if any(chunk.null_count for chunk in chunks):
-        valid = _bytes_of("valid", [chunk.is_valid().cast(pa.uint8()) for chunk in chunks], 1)
+        valid = _bytes_of("valid", (piece.is_valid().cast(pa.uint8()) for piece in _pieces(chunks)), 1)
         chunks = [dense for chunk in chunks if len(dense := _without_nulls(chunk))]
         return [valid, *_values(kind, chunks)]
     return _values(kind, chunks)
@@ -168,9 +169,9 @@ def _values(kind: Any, chunks: list[Any]) -> list[Any]:
         if getattr(pa.types, test, lambda _: False)(kind):
             return take(kind, chunks)
     if pa.types.is_boolean(kind):
-        return [_bytes_of("booleans", [chunk.cast(pa.uint8()) for chunk in chunks], 1)]
+        return [_bytes_of("booleans", (piece.cast(pa.uint8()) for piece in _pieces(chunks)), 1)]
     if pa.types.is_float32(kind) or pa.types.is_float64(kind):
-        chunks = [_one_nan(chunk, pa, pc) for chunk in chunks]
+        return [_bytes_of("fixed", (_one_nan(piece, pa, pc) for piece in _pieces(chunks)), kind.bit_width // 8)]
     return [_bytes_of("fixed", chunks, kind.bit_width // 8)]
 
 
@@ -179,22 +180,30 @@ def _one_nan(chunk: Any, pa: Any, pc: Any) -> Any:
     return pc.if_else(nans, pa.scalar(float("nan"), chunk.type), chunk) if pc.any(nans).as_py() else chunk
 
 
-def _bytes_of(tag: str, chunks: list[Any], width: int) -> Done:
+def _pieces(chunks: list[Any]) -> Iterator[Any]:
+    """The chunks in pieces that are small enough to be converted in passing."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _PIECE_ROWS):
+            yield chunk.slice(start, _PIECE_ROWS)
+
+
+def _bytes_of(tag: str, chunks: Iterable[Any], width: int) -> Done:
     """The digest of the values of fixed-size chunks, without copying them."""
+    size_bytes = width * sum(map(len, chunks)) if isinstance(chunks, list) else 0
 
     def pieces() -> Iterator[memoryview]:
         for chunk in chunks:
             start = chunk.offset * width
             yield memoryview(chunk.buffers()[1])[start : start + len(chunk) * width]
 
-    return bulk(head(tag, width), pieces(), size_bytes=width * sum(map(len, chunks)))
+    return bulk(head(tag, width), pieces(), size_bytes=size_bytes)
 
 
 def _text(kind: Any, chunks: list[Any]) -> list[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    lengths = _bytes_of("lengths", [pc.binary_length(chunk).cast(pa.int64()) for chunk in chunks], 8)
+    lengths = _bytes_of("lengths", (pc.binary_length(piece).cast(pa.int64()) for piece in _pieces(chunks)), 8)
     pieces = [_text_bytes(chunk) for chunk in chunks]
     return [lengths, bulk(head("text"), pieces, size_bytes=sum(map(len, pieces)))]
 
@@ -211,7 +220,7 @@ def _list(kind: Any, chunks: list[Any]) -> list[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    lengths = _bytes_of("lengths", [pc.list_value_length(chunk).cast(pa.int64()) for chunk in chunks], 8)
+    lengths = _bytes_of("lengths", (pc.list_value_length(piece).cast(pa.int64()) for piece in _pieces(chunks)), 8)
     return [lengths, column(kind.value_type, [chunk.flatten() for chunk in chunks])]
 
 

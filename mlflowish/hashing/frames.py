@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from mlflowish.hashing.arrays import array_part, dtype_fields
+from mlflowish.hashing.arrays import array_part, dtype_fields, integers_part
 from mlflowish.hashing.builtin import key_text
 from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
@@ -90,16 +90,13 @@ def _index(value: Any, walk: Walk) -> Node:
 
 
 def _multi_index(value: Any, walk: Walk) -> Node:
-    # Levels as they are: code that reads `index.levels` sees order and unused ones.
-    parts = (
-        list(value.names),
-        *value.levels,
-        *(array_part("codes", codes.astype("int64"), walk) for codes in map(_as_array, value.codes)),
-    )
+    # Levels as they are: code that reads `index.levels` sees their order, and those that no row uses.
+    codes = (integers_part("codes", _as_array(codes)) for codes in value.codes)
+    levels = value.nlevels
     return Node(
-        head("pandas multi-index", len(value), value.nlevels),
-        parts,
-        lambda i: ".names" if i == 0 else f".levels[{i - 1}]",
+        head("pandas multi-index", len(value), levels),
+        (list(value.names), *value.levels, *codes),
+        lambda i: ".names" if i == 0 else f".levels[{(i - 1) % levels}]",
     )
 
 
@@ -175,7 +172,7 @@ def _extension(array: Any, walk: Walk) -> Any:
 
 
 def _categorical(array: Any, walk: Walk) -> tuple[Any, ...]:
-    return (array_part("codes", _as_array(array.codes).astype("int64"), walk),)
+    return (integers_part("codes", _as_array(array.codes)),)
 
 
 def _instants(array: Any, walk: Walk) -> tuple[Any, ...]:
@@ -188,7 +185,7 @@ def _intervals(array: Any, walk: Walk) -> tuple[Any, ...]:
 
 def _sparse(array: Any, walk: Walk) -> tuple[Any, ...]:
     places = array.sp_index.to_int_index().indices
-    return (array_part("places", places.astype("int64"), walk), array_part("values", _as_array(array.sp_values), walk))
+    return (integers_part("places", places), array_part("values", _as_array(array.sp_values), walk))
 
 
 def _strings(array: Any, walk: Walk) -> tuple[Any, ...]:

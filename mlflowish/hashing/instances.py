@@ -12,10 +12,12 @@ from typing import Any
 
 from mlflowish.errors import MlflowishError
 from mlflowish.hashing.builtin import key_step
+from mlflowish.hashing.names import standard_name
 from mlflowish.hashing.plain import plain_digest
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import NODE, Done, Node, bracket, digest_of, head, silent
 
+_REDUCTION = frozenset({"__reduce__", "__reduce_ex__", "__getstate__"})
 _newobj: Any = copyreg.__newobj__  # type: ignore[attr-defined]  # not in the stubs, the same in every CPython
 _newobj_ex: Any = copyreg.__newobj_ex__  # type: ignore[attr-defined]  # likewise
 
@@ -73,6 +75,11 @@ def _reduced_node(value: Any, reduced: tuple[Any, ...], walk: Walk) -> Node | Do
         form += "i"
         parts.append(_items_node(items))
         steps.append("")
+    forgotten = _forgotten(value, state, form)
+    if forgotten:
+        form += "d"
+        parts.append(attributes_part(forgotten))
+        steps.append("")
     if setter is not None:
         form += "f"
         parts.append(setter)
@@ -121,6 +128,24 @@ def _has_own_state(cls: type) -> bool:
     return any("__getstate__" in vars(base) for base in cls.__mro__ if base is not object)
 
 
+def _forgotten(value: Any, state: Any, form: str) -> dict[str, Any]:
+    """Attributes that a subclass added and that the reduction of its standard base knows nothing about.
+
+    `datetime`, `Decimal`, `Counter` and others pickle their own content only; code that gets the object sees the rest.
+    """
+    cls = type(value)
+    own = getattr(value, "__dict__", None)
+    if not own or form.startswith("make"):
+        return {}
+    known = state if type(state) is dict else {}
+    if own.keys() <= known.keys():
+        return {}
+    author = next(base for base in cls.__mro__ if _REDUCTION & vars(base).keys())
+    if author is cls or author is object or standard_name(author) is None:
+        return {}
+    return {name: part for name, part in own.items() if name not in known}
+
+
 def _without_memos(state: Any, cls: type) -> Any:
     """The state without what libraries put there although it says nothing about the object.
 
@@ -138,7 +163,7 @@ def _without_memos(state: Any, cls: type) -> Any:
 def attributes_part(attributes: dict[str, Any]) -> Node | Done:
     """Attributes by name, whatever the order in which they were set; a finished digest where all are plain data."""
     if not set(map(type, attributes)) <= {str}:
-        attributes = {str(name): (name, part) for name, part in attributes.items()}
+        return Node(head("odd attributes"), list(attributes.items()), lambda i: ".__dict__", unordered=True)
     names = sorted(attributes)
     values = tuple(map(attributes.__getitem__, names))
     found = plain_digest(values)

@@ -60,22 +60,34 @@ def dtype_fields(dtype: Any) -> tuple[Any, ...]:
         return (name, tuple((field.name, dtype_fields(field.dtype)) for field in dtype.fields))
     if isinstance(dtype, pl.Enum):
         return (name, tuple(dtype.categories.to_list()))
-    details: list[Any] = []
-    for attribute in ("time_unit", "time_zone", "precision", "scale", "shape"):
-        details.append(getattr(dtype, attribute, None))
+    if isinstance(dtype, pl.Categorical):
+        return (name, *_named_categories(dtype))
+    details = tuple(
+        getattr(dtype, detail, None) for detail in ("time_unit", "time_zone", "precision", "scale", "shape")
+    )
     inner = getattr(dtype, "inner", None)
-    return (name, tuple(details), None if inner is None else dtype_fields(inner))
+    return (name, details, None if inner is None else dtype_fields(inner))
+
+
+def _named_categories(dtype: Any) -> tuple[str, str]:
+    """The name and namespace of a set of categories; empty for the global one, and before polars had named ones."""
+    categories: Any = getattr(dtype, "categories", None)
+    return (categories.name(), categories.namespace()) if hasattr(categories, "namespace") else ("", "")
 
 
 def _column(series: Any, walk: Walk) -> Node:
     import polars as pl
+    import pyarrow as pa
 
     record_head = head("polars column", dtype_fields(series.dtype), len(series))
     if series.dtype == pl.Object:
         return Node(record_head, (series.to_list(),), silent)
     if _has_categories(series.dtype):
         series = series.cast(_as_text(series.dtype))  # the codes depend on what else was read in the process
-    data = series.to_arrow()
+    try:
+        data = series.to_arrow()
+    except pa.ArrowInvalid:  # integers of 128 bits
+        return Node(record_head, (series.to_list(),), silent)
     return Node(record_head, content(data.type, [data]), silent)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlflowish.hashing.arrays import integers_part
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import Node, head
 
@@ -42,7 +43,7 @@ def _sparse(value: Any, walk: Walk) -> Node:
 
 
 def _widened(name: str, part: Any) -> Any:
-    """Indices as int64: scipy picks 32 or 64 bits by size and history."""
+    """Indices by value: scipy picks 32 or 64 bits by size and history."""
     if name in ("indices", "indptr", "offsets") or name.startswith("coords"):
-        return part.astype("int64")
+        return integers_part(name, part)
     return part

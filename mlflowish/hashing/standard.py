@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import datetime as dt
 import enum
+import functools
 import sys
 import weakref
 from collections.abc import Set
@@ -155,6 +156,8 @@ def expander_for(cls: type) -> Expand | None:
         return _weak
     if issubclass(cls, _alive()):
         return _running
+    if issubclass(cls, functools.partial):
+        return _partial
     if issubclass(cls, set | frozenset):
         return _set_subclass
     return None
@@ -175,6 +178,13 @@ def _enum(value: Any, walk: Walk) -> Node:
     content = value._value_ if plain_digest(value._value_) is not None else None
     name = "" if isinstance(value, enum.Flag) else value._name_
     return Node(head("enum", *walk.identity(type(value)), name), (content,), silent)
+
+
+def _partial(value: Any, walk: Walk) -> Node:
+    from mlflowish.hashing.instances import attributes_part
+
+    parts = (value.func, value.args, value.keywords, attributes_part(vars(value)))
+    return Node(head("partial", *walk.identity(type(value))), parts, (".func", ".args", ".keywords", "").__getitem__)
 
 
 def _slots(value: Any) -> dict[str, Any]:

@@ -129,6 +129,7 @@ groups.distinct(
             pl.Time,
             pl.String,
             pl.Boolean,
+            pl.Int128,
         )
     ],
 )

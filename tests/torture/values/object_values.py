@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import datetime as dt
 import enum
+import pathlib
+import random
+from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -174,6 +180,42 @@ class OwnDigest:
 
 
 class OtherDigest(OwnDigest):
+    pass
+
+
+class Clock(dt.datetime):
+    pass
+
+
+class Money(Decimal):
+    pass
+
+
+class Tally(collections.Counter):  # type: ignore[type-arg]
+    pass
+
+
+class Grouped(collections.defaultdict):  # type: ignore[type-arg]
+    pass
+
+
+class Dice(random.Random):
+    pass
+
+
+class Place(type(pathlib.Path())):  # type: ignore[misc]
+    pass
+
+
+class Shape(collections.deque):  # type: ignore[type-arg]
+    pass
+
+
+class Wrong(Exception):
+    pass
+
+
+class Share(Fraction):
     pass
 
 
@@ -392,6 +434,37 @@ groups.distinct(
     lambda: B(1).__init__,
     lambda: A.__init__,
 )
+groups.distinct(
+    "attributes that a standard base forgets",
+    *[
+        lambda make=make, unit=unit: make() if unit is None else _with(make(), unit=unit)
+        for make in (
+            lambda: Clock(2020, 1, 1),
+            lambda: Money("1.50"),
+            lambda: Tally("aab"),
+            lambda: Grouped(list),
+            lambda: Dice(1),
+            lambda: Place("a"),
+            lambda: Shape([1]),
+            lambda: Wrong("a"),
+            lambda: Share(1, 2),
+        )
+        for unit in (None, 1, 2)
+    ],
+)
+groups.distinct(
+    "odd attributes",
+    lambda: _odd({1: 1}),
+    lambda: _odd({"1": 1}),
+    lambda: _odd({1: 1, "1": 2}),
+    lambda: _odd({1: 2, "1": 1}),
+)
+
+
+def _odd(attributes: dict[Any, Any]) -> Free:
+    made = Free()
+    made.__dict__.update(attributes)
+    return made
 
 
 def _again(value: A) -> A:
