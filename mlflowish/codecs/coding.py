@@ -15,7 +15,7 @@ from mlflowish.codecs.tree import decode_with
 from mlflowish.errors import InvalidInputError, nearest
 
 
-def encode(value: Any, *, format: str | None = None, inline_limit: int = INLINE_LIMIT) -> Encoded:  # noqa: A002  the promised name
+def encode(value: Any, *, format: str | None = None, inline_limit: int = INLINE_LIMIT) -> Encoded:  # noqa: A002  promised
     """`value` as bytes, by the codec of its exact type, else by the structure of builtin containers, else by pickle.
 
     Leaves of more than `inline_limit` bytes become parts, which are views of the value's own memory. `format` names

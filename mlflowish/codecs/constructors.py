@@ -195,9 +195,8 @@ def _reduce_type(kind: Any) -> Any:
 
 
 def _reduce_ordered(value: collections.OrderedDict[Any, Any]) -> Reduced:
-    if vars(value):
-        raise NotPlain("an OrderedDict with attributes")
-    return collections.OrderedDict, (), None, None, iter(value.items())
+    # With its attributes: torch keeps the versions of a state dict there.
+    return collections.OrderedDict, (), vars(value) or None, None, iter(value.items())
 
 
 def _reduce_counter(value: collections.Counter[Any]) -> Reduced:

@@ -160,7 +160,7 @@ def drain(
         try:
             writer.add(item)
         except Exception as error:
-            error.rescued = chain(writer.so_far(), [item], source)  # type: ignore[attr-defined]  # an attribute we document
+            error.rescued = chain(writer.so_far(), [item], source)  # type: ignore[attr-defined]  # ours
             raise
     try:
         return writer.finished()

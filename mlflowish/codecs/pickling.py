@@ -100,7 +100,7 @@ def _by_value(kind: type) -> bytes | None:
     sink = _SmallSink()
     try:
         cloudpickle.Pickler(sink, protocol=5).dump(kind)
-    except Exception:  # noqa: BLE001  anything that a method refers to may refuse in its own way; then the name alone must do
+    except Exception:  # noqa: BLE001  whatever its methods refer to may refuse in its own way
         return None
     return sink.joined()
 

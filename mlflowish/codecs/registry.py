@@ -35,6 +35,11 @@ _BUILTIN_CODECS = {
     "tree": "mlflowish.codecs.tree:TreeCodec",
     "bytes": "mlflowish.codecs.raw:BytesCodec",
     "numpy": "mlflowish.codecs.npy:NumpyCodec",
+    "pandas": "mlflowish.codecs.frames:PandasCodec",
+    "polars": "mlflowish.codecs.polars_frames:PolarsCodec",
+    "arrow": "mlflowish.codecs.arrow:ArrowCodec",
+    "sparse": "mlflowish.codecs.sparse:SparseCodec",
+    "torch": "mlflowish.codecs.tensors:TensorCodec",
     "items": "mlflowish.codecs.items:ItemsCodec",
     "pickle": "mlflowish.codecs.pickled:PickleCodec",
 }
@@ -42,6 +47,34 @@ _BUILTIN_CODECS = {
 _BUILTIN_TYPES = {
     "numpy.ndarray": "numpy",
     "numpy.memmap": "numpy",
+    **dict.fromkeys(
+        [
+            f"pandas.{kind}"
+            for kind in [
+                "DataFrame",
+                "Series",
+                "Index",
+                "RangeIndex",
+                "MultiIndex",
+                "DatetimeIndex",
+                "TimedeltaIndex",
+                "PeriodIndex",
+                "IntervalIndex",
+                "CategoricalIndex",
+            ]
+        ],
+        "pandas",
+    ),
+    "polars.dataframe.frame.DataFrame": "polars",
+    "polars.series.series.Series": "polars",
+    "torch.Tensor": "torch",
+    "torch.nn.parameter.Parameter": "torch",
+    **{
+        f"scipy.sparse._{form}.{form}_{flavour}": "sparse"
+        for form in ("csr", "csc", "bsr", "coo", "dia")
+        for flavour in ("matrix", "array")
+    },
+    **dict.fromkeys([f"pyarrow.lib.{kind}" for kind in ("Table", "RecordBatch", "ChunkedArray", "Schema")], "arrow"),
     "mlflowish.codecs.items.Items": "items",
 }
 
@@ -136,10 +169,17 @@ def codec_for(value: Any) -> Codec | None:
 def _rule_by_name(kind: type) -> Rule | None:
     name = f"{kind.__module__}.{kind.__qualname__}"
     rule = _rules_by_name.get(name)
-    if rule is None and name in _BUILTIN_TYPES:
-        rule = Rule(codec_named(_BUILTIN_TYPES[name]))
+    if rule is None and (builtin := _builtin_codec(name)) is not None:
+        rule = Rule(codec_named(builtin))
     if rule is None or getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is not kind:
         return None
     # Only what is found is remembered: classes of a notebook come and go.
     _rules[kind] = rule
     return rule
+
+
+def _builtin_codec(name: str) -> str | None:
+    if name.startswith("pyarrow.lib.") and name.endswith("Array"):
+        # Arrow has a class for each type of array.
+        return "arrow"
+    return _BUILTIN_TYPES.get(name)
