@@ -124,14 +124,15 @@ class Names:
         origin: ImportOrigin | None = None,
         escapes: bool = False,
         stored: bool = False,
+        fed: bool = False,
     ) -> None:
         if origin is None and root.startswith("__") and not root.endswith("__") and self.class_name:
             root = f"_{self.class_name.lstrip('_')}{root}"
-        key = (root if origin is None else origin, path, stored)
+        key = (root if origin is None else origin, path, stored, fed)
         number = self.numbers.get(key)
         if number is None:
             number = self.numbers[key] = len(self.references)
-            self.references.append(Reference(root, path, origin, stored))
+            self.references.append(Reference(root, path, origin, stored, fed=fed))
         self.references[number].escapes |= escapes
         self.out += b"G%d;" % number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ def resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
         from mlflowish.hashing.static import imported
 
         return imported(walk, space, reference)
+    if reference.fed and (edge := _fed(walk, space, reference)) is not None:
+        return edge
     root = reference.root
     cell = space.cells.get(root)
     if cell is not None:
@@ -100,6 +103,37 @@ def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], 
         return _function_attribute(walk, found, rest, label)
     walk.attributes.update(rest)
     return walk.edge(found, label, name=name, escapes=reference.escapes and not rest) + _rest(rest)
+
+
+def _fed(walk: Walk, space: Space, reference: Reference) -> bytes | None:
+    """A container that this statement only adds to: its content cannot show in a result, so it does not count.
+
+    None if what the name means is no builtin container with that method: it then counts like any other value.
+    """
+    from mlflowish.hashing.guards import cell_content
+    from mlflowish.hashing.walk import sized
+
+    cell = space.cells.get(reference.root)
+    found = space.names.get(reference.root, MISSING) if cell is None else cell_content(cell)
+    method = reference.attrs[0] if reference.attrs else "[]"
+    if method not in _FED.get(type(found), ()):
+        return None
+    if cell is None:
+        walk.guards.binding(space.names, reference.root, found)
+    else:
+        walk.guards.cell(cell, found)
+    walk.fed.append(found)
+    return b"f" + sized(type(found).__name__) + sized(method)
+
+
+_FED: dict[type, frozenset[str]] = {
+    list: frozenset({"append", "clear", "extend", "insert"}),
+    set: frozenset({"add", "clear", "discard", "update"}),
+    dict: frozenset({"[]", "clear", "setdefault", "update"}),
+    collections.defaultdict: frozenset({"[]", "clear", "setdefault", "update"}),
+    collections.Counter: frozenset({"[]", "clear", "setdefault", "update"}),
+    collections.deque: frozenset({"append", "appendleft", "clear", "extend", "extendleft"}),
+}
 
 
 def _through_cell(walk: Walk, space: Space, reference: Reference, cell: CellType) -> bytes:

@@ -35,6 +35,7 @@ class Reference:
     origin: ImportOrigin | None = None
     stored: bool = False
     escapes: bool = False
+    fed: bool = False
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from blake3 import blake3
 
 from mlflowish.hashing import scopes
-from mlflowish.hashing.calls import Calls
+from mlflowish.hashing.feeding import Feeding
 from mlflowish.hashing.scopes import Bindings, ImportOrigin, Scope
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -16,7 +16,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores", "simple"})
 
 
-class Dump(Calls):
+class Dump(Feeding):
     """Writes one unit."""
 
     # How nodes are visited

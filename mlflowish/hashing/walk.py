@@ -53,6 +53,8 @@ class Walk:
         self.spaces: dict[int, int] = {}
         self.codes: list[types.CodeType] = []
         self.files: set[str] = set()
+        # Containers that the code only adds to.
+        self.fed: list[Any] = []
         self.own_package = own_package
         self.done = False
         self._numbers: dict[int, int] = {}
@@ -253,6 +255,10 @@ class Walk:
         if self.stores:
             for space, name in self.bound:
                 out += b"N%d" % space + sized(name)
+        for container in self.fed:
+            # Its content counts after all where something else reads it; that the two are one matters then.
+            token = self._tokens.get(id(container))
+            out += b"E-" if token is None else b"E%d;" % token
         return bytes(out + self.reflected)
 
 
