@@ -20,7 +20,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from mlflowish.errors import MlflowishError
-from mlflowish.hashing.fingerprint import Fingerprint, code_identity, static_identity
+from mlflowish.hashing.fingerprint import Fingerprint, code_identity, is_identified, static_identity
 from mlflowish.hashing.packages import realm_of_file
 
 _TOOL_NAME = "mlflowish"
@@ -77,7 +77,7 @@ class Watch:
             return []
         known = _observed.setdefault(fingerprint.digest, {})
         for code in list(self.codes.values()):
-            if code not in fingerprint.codes:
+            if code not in fingerprint.codes and not is_identified(code):
                 place = _place(code)
                 if place is not None and place not in known:
                     digest = _digest_at(*place)

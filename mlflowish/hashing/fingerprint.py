@@ -118,6 +118,13 @@ def code_identity(obj: object, path: str) -> bytes:
     return found.digest
 
 
+def is_identified(code: CodeType) -> bool:
+    """Whether `code` is covered by an identity given lately: it came in through an argument, whose digest has it."""
+    with _identities_lock:
+        known = [found for _, found in _identities.values()]
+    return any(code in found.codes for found in known)
+
+
 _identities: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
 _identities_lock = threading.Lock()
 

@@ -72,7 +72,9 @@ def _step(walk: Walk, number: int, obj: Any, label: str) -> bytes:
     """A step of this package: what it computes is what its function computes, cached or not."""
     inner = obj.fn
     walk.guards.probe(lambda: id(obj.fn), id(inner))
-    return b"step" + walk.edge(inner, label)
+    # What its author declared to be part of its identity is part of that of its callers.
+    declared = b"".join(walk.edge(item, f"{label}.{name}") for name, item in getattr(obj, "declared", ()))
+    return b"step" + walk.edge(inner, label) + declared
 
 
 def _library_callable(walk: Walk, number: int, obj: Any, label: str) -> bytes:

@@ -46,7 +46,7 @@ class AsyncStep(Step):
 
     async def _run(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         job = Job(self, identity)
-        with job.running() as audit, audit:
+        with job.running():
             value = await run_async(
                 lambda: self._awaitable(args, kwargs), self.options, step=self.name, key=identity.key
             )

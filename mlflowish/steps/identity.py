@@ -58,6 +58,7 @@ class Identifier:
         self._options = options
         self._step = step
         self._fingerprint: Fingerprint | None = None
+        self.last_duration_s: float | None = None  # of the last computation in this process
         self._rebind()
 
     def _rebind(self) -> None:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from mlflowish.codecs import describe
 from mlflowish.errors import CapabilityError, MlflowishError, StorageError, UncacheableError
 from mlflowish.hashing import digest
+from mlflowish.hashing.audit import watching
 from mlflowish.steps import parts, writing
-from mlflowish.steps.auditing import Audit
+from mlflowish.steps.auditing import observed
 from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.identity import Identifier, Identity
@@ -47,7 +48,7 @@ class Job:
         self._parent = current_frame.get()
         self._reason = identity.reason if step.options.cache else "the step has cache=False"
         self._arguments: tuple[tuple[str, str, str], ...] = ()
-        self._audit = Audit(identity.fingerprint)
+        self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
         self._started = 0.0
         self._duration_s = 0.0
         if identity.key is not None:
@@ -58,13 +59,14 @@ class Job:
             )
 
     @contextmanager
-    def running(self) -> Iterator[Audit]:
+    def running(self) -> Iterator[None]:
         """The block in which the function runs: its step calls are our children; a failure is recorded and passes
         through."""
         token = current_frame.set(self._frame)
         self._started = time.perf_counter()
         try:
-            yield self._audit
+            with self._watch:
+                yield
         except Exception as error:
             self._duration_s = time.perf_counter() - self._started
             # The type alone: a message may hold anything, secrets too.
@@ -126,8 +128,9 @@ class Job:
         meta = self._meta("computed", "", stored)
         store = step.store
         parts.remember(store, identity.fingerprint)
-        observed = self._audit.observed(step)
-        store.add_entry(writing.make_entry(identity.key, stored, meta, observed), step=step.name)
+        unforeseen = observed(self._watch, step.name)
+        store.add_entry(writing.make_entry(identity.key, stored, meta, unforeseen), step=step.name)
+        step.identifier.last_duration_s = self._duration_s
         return self._call(stored.value, meta.output, None)
 
     def _unstorable(self, value: Any, error: Exception) -> Call:

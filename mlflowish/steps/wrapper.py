@@ -78,6 +78,12 @@ class Step:
         return found
 
     @property
+    def declared(self) -> list[tuple[str, Any]]:
+        """What `@step` was told that counts beside the code, by name: of a step that calls this one, too."""
+        depends = [(f"depends[{place}]", item) for place, item in enumerate(self.options.depends)]
+        return [*self.identifier.extra_values(), *depends]
+
+    @property
     def store(self) -> Store:
         """Where this step's results are now: `step(store=...)`, else the active store."""
         return as_store(self.options.store)
@@ -155,7 +161,7 @@ class Step:
 
     def _run_and_store(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         job = Job(self, identity)
-        with job.running() as audit, audit:
+        with job.running():
             value = run(lambda: self.fn(*args, **kwargs), self.options, step=self.name, key=identity.key)
             if writing.is_generator(value):
                 return job.finish_generator(value)
