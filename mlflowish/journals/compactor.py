@@ -82,7 +82,12 @@ class Compactor:
     def _replace(
         self, inputs: list[ObjectInfo], sources: list[Iterator[bytes]], *, fold: Fold | None = None
     ) -> Written:
-        written = merge(self._storage, self._kind, sources, names=[info.path for info in inputs], fold=fold)
+        try:
+            written = merge(self._storage, self._kind, sources, names=[info.path for info in inputs], fold=fold)
+        except NotFoundError:
+            # Another compactor wrote the same segment, and a third has merged it on before we could look at it. What we
+            # meant to replace is theirs to remove.
+            return Written((), 0, 0, 0)
         for info in inputs:
             if info.path not in written.paths:
                 self._storage.delete(info.path)

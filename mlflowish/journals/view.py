@@ -76,6 +76,7 @@ class View:
         self._segment_watch = _watch(storage, self.segment_folder, refresh_s)
         self._tails: dict[str, Tail] = {}
         self._segments: dict[str, Segment] = {}
+        self._is_spooled = not storage.capabilities.append
         self._is_loaded = False
         self._news = 0
         self.answers: dict[bytes, tuple[bytes, ...]] = {}
@@ -179,7 +180,7 @@ class View:
         return [
             path
             for path, tail in self._tails.items()
-            if path not in listed and tail.keep_until_s < now and not (tail.is_own and not self._access.grows)
+            if path not in listed and tail.keep_until_s < now and not (tail.is_own and self._is_spooled)
         ]
 
     def _is_abandoned(self, path: str, size: int) -> bool:
@@ -196,8 +197,10 @@ class View:
 
     def _follow(self, tail: Tail) -> None:
         size = self._access.size(tail.path)
-        if size == tail.seen_bytes:
+        if size == tail.seen_bytes == tail.position:
             return
+        if size < tail.position:  # cut off by somebody, or lost with the power: what follows is new
+            tail.position, tail.seal = 0, None
         data = self._access.read(tail.path, tail.position)
         start = 0
         if tail.seal is None:

@@ -19,7 +19,7 @@ def _private_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 @pytest.fixture
 def local(tmp_path: Path) -> Storage:
-    return LocalStorage(str(tmp_path / "store"))
+    return LocalStorage(str(tmp_path / "store"), fsync="never")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def bucket(tmp_path: Path) -> BucketStorage:
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """Every sort of storage that journals know."""
     if request.param == "local":
-        return LocalStorage(str(tmp_path / "store"))
+        return LocalStorage(str(tmp_path / "store"), fsync="never")
     memory = MemoryStorage(str(tmp_path))
     return memory if request.param == "memory" else BucketStorage(memory)
 

@@ -76,7 +76,7 @@ SCENARIOS = {"append": append, "roll": roll, "compact": compact, "fold": fold, "
 
 
 def storage_at(root: Path, scenario: str) -> Storage:
-    local = LocalStorage(str(root))
+    local = LocalStorage(str(root), fsync="never")  # nobody pulls the plug here
     return FolderBucket(local) if scenario == "ship" else local
 
 
@@ -86,7 +86,7 @@ def run_killed(root: Path, scenario: str, at: int, *, is_after: bool) -> bool:
     if not child:
         log = os.open(root.with_suffix(".acknowledged"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         killer = Killer(at, is_after=is_after)
-        spool.LocalStorage = lambda folder: InstrumentedStorage(LocalStorage(folder), killer.before, killer.after)
+        spool.LocalStorage = lambda folder: InstrumentedStorage(LocalStorage(folder, fsync="never"), killer.before, killer.after)
         storage = InstrumentedStorage(storage_at(root, scenario), killer.before, killer.after)
         SCENARIOS[scenario](storage, lambda number: os.write(log, b"%d\n" % number), 0)
         os._exit(0)

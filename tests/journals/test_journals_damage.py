@@ -22,7 +22,7 @@ RECORDS = {key_of(number): payload_of(number) for number in range(60)}
 def pristine(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A store with one file in it; the path of that file."""
     root = tmp_path / "store"
-    journals = Journals(LocalStorage(str(root)), "calls")
+    journals = Journals(LocalStorage(str(root), fsync="never"), "calls")
     for key, payload in RECORDS.items():
         journals.append(key, payload)
     if request.param == "segment":
@@ -34,7 +34,7 @@ def pristine(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def survivors(root: Path) -> int:
     """How many records are found, by key and by scan alike; fails on a wrong one."""
-    journals = Journals(LocalStorage(str(root)), "calls")
+    journals = Journals(LocalStorage(str(root), fsync="never"), "calls")
     found = {key: journals.get(key) for key in RECORDS}
     assert all(payloads in ((), (RECORDS[key],)) for key, payloads in found.items())
     scanned = dict(journals.scan())
@@ -104,7 +104,7 @@ def test_compaction_of_a_damaged_file_keeps_the_rest(pristine: Path) -> None:
     pristine.write_bytes(data)
     root = root_of(pristine)
     before = survivors(root)
-    journals = Journals(LocalStorage(str(root)), "calls")
+    journals = Journals(LocalStorage(str(root), fsync="never"), "calls")
     journals.append(bytes(16), b"one more")
     journals.compact()
     journals.close()
@@ -112,13 +112,13 @@ def test_compaction_of_a_damaged_file_keeps_the_rest(pristine: Path) -> None:
 
 
 def survivors_with(root: Path, extra: bytes) -> int:
-    journals = Journals(LocalStorage(str(root)), "calls")
+    journals = Journals(LocalStorage(str(root), fsync="never"), "calls")
     assert journals.get(extra) == (b"one more",)
     return len(list(journals.scan()))
 
 
 def test_a_segment_whose_index_is_gone_is_searched_frame_by_frame(tmp_path: Path) -> None:
-    journals = Journals(LocalStorage(str(tmp_path)), "calls")
+    journals = Journals(LocalStorage(str(tmp_path), fsync="never"), "calls")
     for key, payload in RECORDS.items():
         journals.append(key, payload)
     journals.compact()
@@ -131,7 +131,7 @@ def test_a_segment_whose_index_is_gone_is_searched_frame_by_frame(tmp_path: Path
 
 
 def test_a_damaged_bucket_hides_nothing(tmp_path: Path) -> None:
-    journals = Journals(LocalStorage(str(tmp_path)), "calls")
+    journals = Journals(LocalStorage(str(tmp_path), fsync="never"), "calls")
     for number in range(3_000):
         journals.append(key_of(number), payload_of(number))
     journals.compact()
@@ -155,12 +155,12 @@ def test_frames_inside_a_payload_are_no_records(tmp_path: Path) -> None:
 
 
 def test_a_file_under_a_wrong_kind_gives_no_records(tmp_path: Path) -> None:
-    journals = Journals(LocalStorage(str(tmp_path)), "calls")
+    journals = Journals(LocalStorage(str(tmp_path), fsync="never"), "calls")
     journals.append(key_of(1), b"a call")
     journals.close()
     (path,) = (tmp_path / "journals/calls").iterdir()
     shutil.copytree(tmp_path / "journals/calls", tmp_path / "journals/prints")
-    assert Journals(LocalStorage(str(tmp_path)), "prints").get(key_of(1)) == ()
+    assert Journals(LocalStorage(str(tmp_path), fsync="never"), "prints").get(key_of(1)) == ()
     assert path.exists()
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_version_number_is_no_newer_format(pristine: Path) -> None:
 
 def test_a_torn_tail_is_followed_by_whole_records(tmp_path: Path, open_journals: Callable[..., Journals]) -> None:
     """A frame that is just being written is waited for, not skipped."""
-    root = LocalStorage(str(tmp_path))
+    root = LocalStorage(str(tmp_path), fsync="never")
     nonce = bytes(range(16))
     path = f"journals/calls/{nonce.hex()}.log"
     appender = root.open_append(path)

@@ -40,7 +40,7 @@ class AgainstADictionary(RuleBasedStateMachine):
 
     def make_storage(self) -> Storage:
         if self.sort == "local":
-            return LocalStorage(str(self.folder / "store"))
+            return LocalStorage(str(self.folder / "store"), fsync="never")
         memory = MemoryStorage(str(self.folder))
         return memory if self.sort == "memory" else BucketStorage(memory)
 
