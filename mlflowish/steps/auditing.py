@@ -16,7 +16,7 @@ def observed(watch: Watch, step: str) -> tuple[tuple[str, str, bytes], ...]:
         if (place := (step, ref.module, ref.qualname)) not in _told:
             _told.add(place)
             warnings.warn(
-                f"{step}: {ref.module}.{ref.qualname} ran, and the code of the step does not show that it would. Its present "
+                f"{step}: {ref.module}.{ref.qualname} ran, and the code of the step does not show that. Its present "
                 f"code is checked before the result is used again; declare it: @step(depends=[{ref.qualname}])",
                 stacklevel=2,
             )

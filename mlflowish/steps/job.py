@@ -103,14 +103,13 @@ class Job:
             value = list(iterator)
             self._duration_s = time.perf_counter() - self._started
             return self._uncached(value, reason)
-        source = writing.Remembering(iterator)
         try:
-            stored = writing.store_generator(self._step.store, source)
+            stored = writing.store_generator(self._step.store, iterator)
         except Exception as error:
-            if source.error is not None:
-                raise
-            # Storing failed, not the step: what it produced so far is remembered, so that nothing computed is lost.
-            value = [*source.items, *iterator]
+            if (rescued := getattr(error, "rescued", None)) is None:
+                raise  # the generator's own
+            # Storing failed, not the step: nothing that it computed is lost.
+            value = list(rescued)
             self._duration_s = time.perf_counter() - self._started
             return self._unstorable(value, error)
         self._duration_s = time.perf_counter() - self._started

@@ -7,7 +7,7 @@ import platform
 import socket
 import time
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -63,24 +63,6 @@ def store_generator(store: Store, iterator: Iterable[Any]) -> Stored:
 
     items, encoded = drain(iterator, store_part, digest_item=digest)
     return _stored(items, encoded, tuple(refs), output_digest(items))
-
-
-class Remembering:
-    """The items of an iterator as they pass, kept until they are stored for sure, and what the iterator raised."""
-
-    def __init__(self, iterator: Iterator[Any]) -> None:
-        self._iterator = iterator
-        self.items: list[Any] = []
-        self.error: BaseException | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        try:
-            for item in self._iterator:
-                self.items.append(item)
-                yield item
-        except BaseException as error:
-            self.error = error
-            raise
 
 
 def is_generator(value: Any) -> bool:

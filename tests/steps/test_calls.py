@@ -191,6 +191,30 @@ def test_generators_become_re_iterable_and_hit(store):
     assert again.output == mf.digest(first)
 
 
+def test_a_generator_whose_items_cannot_be_stored_gives_them_all(store):
+    @mf.step
+    def mixed(n):
+        yield from range(n)
+        yield threading.Lock
+        yield threading.Lock()
+        yield "last"
+
+    with pytest.warns(mf.UncachedWarning, match=r"result\[6\]"):
+        items = list(mixed(5))
+    assert (items[:5], items[-1], len(items)) == ([0, 1, 2, 3, 4], "last", 8)
+
+
+def test_a_generator_that_fails_raises_its_own_error(store):
+    @mf.step
+    def broken(n):
+        yield n
+        raise KeyError(n)
+
+    with pytest.raises(KeyError):
+        broken(1)
+    assert not broken.is_cached(1)
+
+
 def test_coroutine_functions_are_awaited_once(store):
     ran = []
 
