@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.fields import fields_of
 from mlflowish.hashing.guards import MISSING
-from mlflowish.hashing.leaves import is_generic, leaf_name, project_class
+from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class
 from mlflowish.hashing.packages import realm_of_file, realm_of_module
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def _has_library_base(cls: type) -> bool:
 
 
 def _made_by_library(base: type) -> bool:
-    return realm_of_module(base.__module__) == "package" or (
-        base.__module__ == "typing" and base.__name__ in {"Protocol", "_TypedDictMeta"}
+    return realm_of_module(module_of(base)) == "package" or (
+        module_of(base) == "typing" and base.__name__ in {"Protocol", "_TypedDictMeta"}
     )
 
 
@@ -117,7 +117,7 @@ def annotations_of(walk: Walk, cls: type, label: str) -> bytes:
     found = vars(cls).get("__annotations__")
     if not isinstance(found, Mapping):
         return b""
-    module = sys.modules.get(cls.__module__)
+    module = sys.modules.get(module_of(cls))
     out = bytearray(b"h")
     for name, hint in list(found.items()):
         out += sized(name) + hint_edge(walk, hint, f"{label}.{name}", getattr(module, "__dict__", {}))
@@ -144,9 +144,11 @@ def hint_edge(walk: Walk, hint: Any, label: str, names: dict[str, Any]) -> bytes
 
 def subclasses_of(cls: type) -> list[type]:
     """Live project subclasses, in an order that does not depend on the process."""
+    from mlflowish.hashing.walk import type_name
+
     live: list[type] = type.__subclasses__(cls)
     found = [sub for sub in live if project_class(sub) or leaf_name(sub) is None]
-    return sorted(found, key=lambda sub: f"{sub.__module__}.{sub.__qualname__}")
+    return sorted(found, key=type_name)
 
 
 def _text(cls: type) -> str:

@@ -47,7 +47,7 @@ def _text(value: Any, *, depth: int) -> str:
         )
     if depth == 0:
         return "..."
-    if isinstance(value, Mapping) and type(value).__module__ in {"builtins", "collections"}:
+    if isinstance(value, Mapping) and getattr(type(value), "__module__", "") in {"builtins", "collections"}:
         return _mapping_text(value, depth=depth)
     if type(value) in {list, tuple, set, frozenset}:
         shown = [_text(item, depth=depth - 1) for item in list(value)[:_ITEMS]]
@@ -68,7 +68,7 @@ def _mapping_text(value: Mapping[Any, Any], *, depth: int) -> str:
 def _object_text(value: Any, *, depth: int) -> str:
     cls = type(value)
     shape = getattr(value, "shape", None)
-    if shape is not None and cls.__module__.partition(".")[0] not in {"__main__", "builtins"}:
+    if shape is not None and str(getattr(cls, "__module__", "")).partition(".")[0] not in {"__main__", "builtins"}:
         return f"<{cls.__qualname__} shape={shape} dtype={getattr(value, 'dtype', None)}>"
     state = getattr(value, "__dict__", None)
     if isinstance(state, dict) and not callable(value):

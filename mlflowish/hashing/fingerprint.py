@@ -15,6 +15,7 @@ from blake3 import blake3
 from mlflowish.errors import InvalidInputError
 from mlflowish.hashing import bytecode
 from mlflowish.hashing import packages as package_rules
+from mlflowish.hashing.leaves import module_of
 from mlflowish.hashing.parts import Part, diff
 from mlflowish.hashing.walk import Walk, sized
 
@@ -156,7 +157,7 @@ def _entry_of(fn: Any) -> Any:
             "Pass the function itself.",
             value=type(fn).__qualname__,
         )
-    while type(fn).__module__.partition(".")[0] == "mlflowish" and hasattr(fn, "fn"):
+    while module_of(type(fn)).partition(".")[0] == "mlflowish" and hasattr(fn, "fn"):
         fn = fn.fn
     return fn
 

@@ -157,9 +157,11 @@ def _whole_namespace(walk: Walk, function: FunctionType, unit: Unit, label: str)
 
 def _registry(walk: Walk, registry: Any, label: str) -> bytes:
     """The implementations of a `functools.singledispatch` function, by class."""
+    from mlflowish.hashing.walk import type_name
+
     items = list(registry.items())
     walk.guards.probe(lambda: list(registry.items()), items)
     out = bytearray(b"g")
-    for cls, implementation in sorted(items, key=lambda item: f"{item[0].__module__}.{item[0].__qualname__}"):
+    for cls, implementation in sorted(items, key=lambda item: type_name(item[0])):
         out += walk.edge(cls, f"{label}.registry") + walk.edge(implementation, f"{label}[{cls.__qualname__}]")
     return bytes(out)

@@ -26,10 +26,16 @@ def project_function(function: types.FunctionType, own_package: str | None = Non
 
 def project_class(cls: type, own_package: str | None = None) -> bool:
     """Whether a class was defined in the user's project."""
-    module = cls.__module__
-    if own_package and isinstance(module, str) and module.partition(".")[0] == own_package:
+    module = module_of(cls)
+    if own_package and module.partition(".")[0] == own_package:
         return True
-    return realm_of_module(module if isinstance(module, str) else None) == "project"
+    return realm_of_module(module) == "project"
+
+
+def module_of(cls: type) -> str:
+    """The module that a class says it is from; empty if it says nothing usable."""
+    module = getattr(cls, "__module__", None)
+    return module if isinstance(module, str) else ""
 
 
 def is_generic(obj: object) -> bool:
@@ -52,7 +58,7 @@ def leaf_name(obj: Any) -> tuple[str, str] | None:
         name = getattr(obj, "__qualname__", None)
         if module is None and isinstance(getattr(obj, "__self__", None), (types.ModuleType, type)):
             holder = obj.__self__
-            module = holder.__name__ if isinstance(holder, types.ModuleType) else holder.__module__
+            module = holder.__name__ if isinstance(holder, types.ModuleType) else module_of(holder)
     if not isinstance(module, str) or not isinstance(name, str):
         return None
     for candidate in _public_first(module):
@@ -69,8 +75,8 @@ def leaf_name(obj: Any) -> tuple[str, str] | None:
 
 def public_name(obj: Any) -> tuple[str, str] | None:
     """Where an object of an installed package that cannot be digested is kept under a name: `numpy.newaxis`."""
-    module = type(obj).__module__
-    if not isinstance(module, str) or realm_of_module(module) == "project":
+    module = module_of(type(obj))
+    if realm_of_module(module) == "project":
         return None
     for candidate in dict.fromkeys((module.partition(".")[0], module)):
         namespace = getattr(sys.modules.get(candidate), "__dict__", {})
@@ -83,7 +89,7 @@ def public_name(obj: Any) -> tuple[str, str] | None:
 def is_typing(obj: Any) -> bool:
     """Whether `obj` is a type expression: `list[int]`, `int | None`, `TypeVar("T")`."""
     return (
-        is_generic(obj) or isinstance(obj, types.UnionType) or type(obj).__module__ in {"typing", "typing_extensions"}
+        is_generic(obj) or isinstance(obj, types.UnionType) or module_of(type(obj)) in {"typing", "typing_extensions"}
     )
 
 

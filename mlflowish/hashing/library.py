@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import opaque
 from mlflowish.hashing.guards import MISSING
-from mlflowish.hashing.leaves import project_class
+from mlflowish.hashing.leaves import module_of, project_class
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -81,7 +81,7 @@ def _record_state(walk: Walk, number: int, obj: Any, label: str) -> bytes:
     from mlflowish.hashing.walk import sized
 
     cls = type(obj)
-    out = bytearray(b"library" + walk.leaf((cls.__module__, cls.__qualname__)))
+    out = bytearray(b"library" + walk.leaf((module_of(cls), cls.__qualname__)))
     state = _state(obj)
     own = getattr(obj, "__dict__", None)
     for name, value in sorted(state.items()):

@@ -10,7 +10,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.guards import MISSING
-from mlflowish.hashing.leaves import is_typing
+from mlflowish.hashing.leaves import is_typing, module_of
 from mlflowish.hashing.packages import realm_of_module
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def recorder_of(obj: Any) -> Recorder | None:
     for base, found in _RECORDERS.items():
         if isinstance(obj, base):
             return found
-    module = cls.__module__ if isinstance(cls.__module__, str) else ""
+    module = module_of(cls)
     if module.partition(".")[0] == "mlflowish" and hasattr(obj, "fn"):
         return _step
     if callable(obj) and realm_of_module(module) != "project" and _inner(obj) is not MISSING:
@@ -82,7 +82,7 @@ def _library_callable(walk: Walk, number: int, obj: Any, label: str) -> bytes:
     cls = type(obj)
     inner = _inner(obj)
     walk.guards.probe(lambda: id(_inner(obj)), id(inner))
-    walk.leaf((cls.__module__, cls.__qualname__))
+    walk.leaf((module_of(cls), cls.__qualname__))
     return b"library" + walk.edge(cls, label) + walk.edge(inner, label)
 
 

@@ -79,7 +79,7 @@ _HARMLESS = frozenset(
 
 def is_harmless(cls: type) -> bool:
     """Whether instances of `cls` (or of what it derives from) say nothing about a result."""
-    return any(f"{base.__module__}.{base.__qualname__}" in _HARMLESS for base in cls.__mro__)
+    return any(f"{getattr(base, '__module__', '')}.{base.__qualname__}" in _HARMLESS for base in cls.__mro__)
 
 
 def is_sentinel(value: object) -> bool:

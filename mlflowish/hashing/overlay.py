@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from mlflowish.errors import UncacheableError
 from mlflowish.hashing import digests, source
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
 
 _NOT_LITERAL: Any = object()
-# Values of names that only running the module can tell, as they were when the module had just been loaded by a step.
+# Modules that were asked for before they were loaded, and those loaded since: their values were seen when they were
+# still as the module made them.
 _unloaded: set[str] = set()
-_pristine: dict[tuple[str, str], bytes] = {}
+_pristine: WeakKeyDictionary[ModuleType, dict[str, bytes]] = WeakKeyDictionary()
 
 
 def patched(walk: Walk, outline: Outline, name: str, statements: list[Statement]) -> bytes:
@@ -28,6 +30,9 @@ def patched(walk: Walk, outline: Outline, name: str, statements: list[Statement]
     if module is None:
         _unloaded.add(outline.name)
         return b""
+    if outline.name in _unloaded:
+        _unloaded.discard(outline.name)
+        _pristine[module] = {}
     namespace = module.__dict__
     live = namespace.get(name, MISSING)
     walk.guards.binding(namespace, name, live)
@@ -39,7 +44,7 @@ def patched(walk: Walk, outline: Outline, name: str, statements: list[Statement]
         return b"" if _is_written(walk, live, node) else b"!" + walk.edge(live, label, name=name)
     if isinstance(node, ast.ClassDef):
         return _class_patches(walk, live, node, label)
-    return _value_patch(walk, outline, name, live, node if len(statements) == 1 else None, label)
+    return _value_patch(walk, module, name, live, node if len(statements) == 1 else None, label)
 
 
 def _is_written(
@@ -79,21 +84,21 @@ def _class_patches(walk: Walk, live: Any, node: ast.ClassDef, label: str) -> byt
     return bytes(out)
 
 
-def _value_patch(walk: Walk, outline: Outline, name: str, live: Any, node: ast.stmt | None, label: str) -> bytes:
+def _value_patch(walk: Walk, module: ModuleType, name: str, live: Any, node: ast.stmt | None, label: str) -> bytes:
     try:
         now = digests.digest(live, path=label)
     except UncacheableError:
         return b""
     walk.guards.value(live, now, lambda current: digests.digest(current, path=label))
     literal = _literal(node)
-    if literal is not _NOT_LITERAL:
-        if digests.digest(literal) == now:
-            return b""
-        if not isinstance(literal, (list, dict, set)):
-            return b"!" + now
-        # What can change in place may have been filled while the module was loaded.
-    if outline.name in _unloaded:
-        return b"" if _pristine.setdefault((outline.name, name), now) == now else b"!" + now
+    pristine = _pristine.get(module)
+    if literal is not _NOT_LITERAL and (digests.digest(literal) == now or not isinstance(literal, (list, dict, set))):
+        if pristine is not None:
+            pristine.setdefault(name, digests.digest(literal))
+        return b"" if digests.digest(literal) == now else b"!" + now
+    # What can change in place may have been filled while the module was loaded.
+    if pristine is not None:
+        return b"" if pristine.setdefault(name, now) == now else b"!" + now
     # It was loaded before anybody looked, so it cannot be known whether it is still as the module made it.
     return b"~" + now
 

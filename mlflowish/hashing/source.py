@@ -5,6 +5,7 @@ compiled from it is the one that runs. Notebook cells and `exec` with a `linecac
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import linecache
@@ -19,6 +20,9 @@ from mlflowish.hashing import bytecode
 from mlflowish.hashing.units import FunctionNode, TooDeepError, Unit, function_unit, hints_of
 
 _MAX_REMEMBERED = 20_000
+_FUTURE = 0
+for _name in __future__.all_feature_names:
+    _FUTURE |= getattr(__future__, _name).compiler_flag
 
 
 @dataclass(slots=True)
@@ -36,18 +40,22 @@ class SourceText:
     text: str
     tree: ast.Module
     functions: dict[int, list[Located]]
-    _codes: dict[tuple[str, int], list[CodeType]] | None = field(default=None)
+    _codes: dict[int, dict[tuple[str, int], list[CodeType]]] = field(default_factory=dict)
     _filename: str = "<source>"
 
-    def codes(self, name: str, line: int) -> list[CodeType]:
-        """Code objects that this source compiles to, by name and first line."""
-        if self._codes is None:
+    def codes(self, like: CodeType) -> dict[tuple[str, int], list[CodeType]]:
+        """Code objects that this source compiles to, by name and first line, with the future statements of `like`.
+
+        A notebook carries `from __future__` of one cell over to the next.
+        """
+        flags = like.co_flags & _FUTURE
+        if flags not in self._codes:
             found: dict[tuple[str, int], list[CodeType]] = {}
-            compiled = compile(self.text, self._filename, "exec", dont_inherit=True)
+            compiled = compile(self.text, self._filename, "exec", flags=flags, dont_inherit=True)
             for code in bytecode.nested(compiled):
                 found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
-            self._codes = found
-        return self._codes.get((name, line), [])
+            self._codes[flags] = found
+        return self._codes[flags]
 
     def text_of(self, node: FunctionNode) -> str:
         """The source of a function: whole lines, decorators and comments included."""
@@ -55,12 +63,6 @@ class SourceText:
             return ast.get_source_segment(self.text, node) or ""
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         return "\n".join(self.text.splitlines()[first - 1 : node.end_lineno])
-
-    def every_code(self, qualname: str) -> list[CodeType]:
-        """Code objects of that qualified name, wherever they are."""
-        self.codes("", 0)
-        assert self._codes is not None
-        return [code for codes in self._codes.values() for code in codes if code.co_qualname == qualname]
 
 
 _files: dict[str, tuple[tuple[object, ...], SourceText | None]] = {}
@@ -140,12 +142,13 @@ def _mangled(located: Located) -> str:
 
 def _twin(source: SourceText, code: CodeType) -> CodeType | None:
     """The code object compiled from `source` that is the same as the running one, wherever it moved to."""
-    nearby = source.codes(code.co_name, code.co_firstlineno)
-    for compiled in nearby:
+    every = source.codes(code)
+    for compiled in every.get((code.co_name, code.co_firstlineno), ()):
         if compiled == code:
             return compiled
     running = bytecode.normalised(code)
-    same = [compiled for compiled in source.every_code(code.co_qualname) if bytecode.normalised(compiled) == running]
+    named = [found for codes in every.values() for found in codes if found.co_qualname == code.co_qualname]
+    same = [compiled for compiled in named if bytecode.normalised(compiled) == running]
     nearest = sorted(same, key=lambda found: abs(found.co_firstlineno - code.co_firstlineno))
     return nearest[0] if nearest else None
 

@@ -17,7 +17,7 @@ from blake3 import blake3
 from mlflowish.errors import UncacheableError
 from mlflowish.hashing import describe, digests, opaque
 from mlflowish.hashing.guards import Guards
-from mlflowish.hashing.leaves import is_generic, leaf_name, project_class, project_function, public_name
+from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class, project_function, public_name
 from mlflowish.hashing.packages import Realm, realm_of_module
 from mlflowish.hashing.parts import Kind, Part
 
@@ -136,7 +136,7 @@ class Walk:
         found = None if project_class(cls, self.own_package) else leaf_name(cls)
         if found is not None:
             return self.leaf(found)
-        return self.visit(cls, f"{cls.__module__}.{cls.__qualname__}", record_class)
+        return self.visit(cls, type_name(cls), record_class)
 
     def _module(self, module: types.ModuleType, label: str) -> bytes:
         from mlflowish.hashing.modules import module_edge
@@ -149,7 +149,7 @@ class Walk:
             # A method of a builtin object, such as `table.get`: the object counts.
             return b"B" + sized(obj.__name__) + self.edge(owner, f"{label}.__self__", name=name)
         found = leaf_name(obj)
-        return self.leaf(found if found is not None else (type(obj).__module__, getattr(obj, "__qualname__", name)))
+        return self.leaf(found if found is not None else (module_of(type(obj)), getattr(obj, "__qualname__", name)))
 
     def leaf(self, found: tuple[str, str], *, realm: Realm | None = None) -> bytes:
         """An edge to something of the standard library or of an installed package: its public name."""
@@ -195,7 +195,7 @@ class Walk:
 
     def opaque(self, obj: Any, label: str, *, name: str) -> bytes:
         """What an object without meaning for the result contributes: its type, and the name that it goes by."""
-        kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
+        kind = type_name(type(obj))
         self.note(f"{label} is a {kind}: it counts by its name only, not by its content.")
         found = b"O" + sized(kind) + sized(name)
         self.add_part(label, "opaque", blake3(found).digest(16), lambda: kind)
@@ -209,7 +209,7 @@ class Walk:
             return self.opaque(obj, label, name=name)
         if not self.done and self.uncacheable is None:
             self.uncacheable = str(error)
-        return b"U" + sized(f"{type(obj).__module__}.{type(obj).__qualname__}")
+        return b"U" + sized(type_name(type(obj)))
 
     def _weigh(self, obj: Any, label: str) -> None:
         size = getattr(obj, "nbytes", None)
@@ -266,6 +266,11 @@ def sized(text: str) -> bytes:
     """A text with its length in front."""
     raw = text.encode("utf-8", "surrogatepass")
     return b"%d:" % len(raw) + raw
+
+
+def type_name(cls: type) -> str:
+    """The name of a class for people."""
+    return f"{module_of(cls)}.{cls.__qualname__}"
 
 
 def code_label(function: types.FunctionType, fallback: str) -> str:

@@ -1,5 +1,8 @@
 """Classes whose meaning a framework makes: dataclasses, enums, named tuples, attrs, pydantic; and library objects."""
 
+# ruff: noqa: E501  one case a line: text of files, edit, expectation
+# fmt: off
+
 from cases import Cases
 
 cases = Cases()
@@ -24,7 +27,7 @@ miss("dataclass default", DATA, ("b: int = 2", "b: int = 3"))
 miss("dataclass factory", DATA, ("[1]", "[1, 2]"))
 miss("dataclass method", DATA, ("self.a + self.b", "self.a - self.b"))
 miss("dataclass field added", DATA, ("b: int = 2", "b: int = 2\n    d: int = 1"))
-miss("dataclass field order", DATA, ("    b: int = 2\n    c: list = field(default_factory=make, repr=True)\n", "    c: list = field(default_factory=make, repr=True)\n    b: int = 2\n"))  # fmt: skip
+miss("dataclass field order", DATA, ("    b: int = 2\n    c: list = field(default_factory=make, repr=True)\n", "    c: list = field(default_factory=make, repr=True)\n    b: int = 2\n"))
 miss("dataclass field renamed", DATA, ("b: int", "bb: int"), ("self.b", "self.bb"))
 miss("dataclass repr off", DATA, ("repr=True", "repr=False"))
 miss("dataclass eq off", DATA, ("@dataclass\n", "@dataclass(eq=False)\n"))
@@ -33,11 +36,11 @@ miss("dataclass renamed", DATA, ("class P", "class Q"), ("P(x)", "Q(x)"))
 hit("dataclass docstring", DATA, ("class P:", "class P:\n    'doc'"))
 hit("dataclass untouched", DATA, ("def f(x):", "# c\ndef f(x):"))
 miss("dataclass hint", DATA, ("a: int", "a: float"))
-miss("dataclass base", "from dataclasses import dataclass\n@dataclass\nclass B:\n    a: int = 1\n@dataclass\nclass P(B):\n    b: int = 2\ndef f(x):\n    return repr(P())", ("a: int = 1", "a: int = 5"))  # fmt: skip
-miss("dataclass post init", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\n    def __post_init__(self):\n        self.a += 1\ndef f(x):\n    return P(x).a", ("+= 1", "+= 2"))  # fmt: skip
-miss("dataclass instance as a global", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\np = P(1)\ndef f(x):\n    return p.a + x", ("P(1)", "P(2)"))  # fmt: skip
-miss("dataclass own repr", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\n    def __repr__(self):\n        return 'a'\ndef f(x):\n    return repr(P(x))", ("'a'", "'b'"))  # fmt: skip
-miss("dataclass slots", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\ndef f(x):\n    return hasattr(P(x), '__dict__')", ("@dataclass", "@dataclass(slots=True)"))  # fmt: skip
+miss("dataclass base", "from dataclasses import dataclass\n@dataclass\nclass B:\n    a: int = 1\n@dataclass\nclass P(B):\n    b: int = 2\ndef f(x):\n    return repr(P())", ("a: int = 1", "a: int = 5"))
+miss("dataclass post init", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\n    def __post_init__(self):\n        self.a += 1\ndef f(x):\n    return P(x).a", ("+= 1", "+= 2"))
+miss("dataclass instance as a global", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\np = P(1)\ndef f(x):\n    return p.a + x", ("P(1)", "P(2)"))
+miss("dataclass own repr", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\n    def __repr__(self):\n        return 'a'\ndef f(x):\n    return repr(P(x))", ("'a'", "'b'"))
+miss("dataclass slots", "from dataclasses import dataclass\n@dataclass\nclass P:\n    a: int\ndef f(x):\n    return hasattr(P(x), '__dict__')", ("@dataclass", "@dataclass(slots=True)"))
 
 ENUM = """
 import enum
@@ -55,20 +58,20 @@ miss("enum order", ENUM, ("    RED = 1\n    BLUE = 2\n", "    BLUE = 2\n    RED 
 miss("enum method", ENUM, ("self.value + 1", "self.value + 2"))
 miss("enum kind", ENUM, ("enum.Enum", "enum.IntEnum"), opaque_result=True)
 hit("enum untouched", ENUM, ("def f", "# c\ndef f"))
-miss("enum auto", "import enum\nclass C(enum.Enum):\n    A = enum.auto()\n    B = enum.auto()\ndef f(x):\n    return C.B.value", ("    A = enum.auto()\n", ""))  # fmt: skip
+miss("enum auto", "import enum\nclass C(enum.Enum):\n    A = enum.auto()\n    B = enum.auto()\ndef f(x):\n    return C.B.value", ("    A = enum.auto()\n", ""))
 miss("flag", "import enum\nclass C(enum.Flag):\n    A = 1\n    B = 2\ndef f(x):\n    return (C.A | C.B).value", ("B = 2", "B = 4"))
 miss("enum member as a global", "import enum\nclass C(enum.Enum):\n    A = 1\n    B = 2\nK = C.A\ndef f(x):\n    return K.value", ("K = C.A", "K = C.B"))
-miss("enum with its own new", "import enum\nclass C(enum.Enum):\n    def __new__(cls, v):\n        o = object.__new__(cls)\n        o._value_ = v + 1\n        return o\n    A = 1\ndef f(x):\n    return C.A.value", ("v + 1", "v + 2"))  # fmt: skip
-miss("enum with attributes", "import enum\nclass C(enum.Enum):\n    A = (1, 2)\n    def __init__(self, a, b):\n        self.b = b\ndef f(x):\n    return C.A.b", ("(1, 2)", "(1, 3)"))  # fmt: skip
+miss("enum with its own new", "import enum\nclass C(enum.Enum):\n    def __new__(cls, v):\n        o = object.__new__(cls)\n        o._value_ = v + 1\n        return o\n    A = 1\ndef f(x):\n    return C.A.value", ("v + 1", "v + 2"))
+miss("enum with attributes", "import enum\nclass C(enum.Enum):\n    A = (1, 2)\n    def __init__(self, a, b):\n        self.b = b\ndef f(x):\n    return C.A.b", ("(1, 2)", "(1, 3)"))
 
-TUPLE = "from typing import NamedTuple\nclass P(NamedTuple):\n    a: int\n    b: int = 2\n    def s(self):\n        return self.a + self.b\ndef f(x):\n    return [repr(P(x)), P(x).s()]"  # fmt: skip
+TUPLE = "from typing import NamedTuple\nclass P(NamedTuple):\n    a: int\n    b: int = 2\n    def s(self):\n        return self.a + self.b\ndef f(x):\n    return [repr(P(x)), P(x).s()]"
 miss("named tuple default", TUPLE, ("b: int = 2", "b: int = 3"))
 miss("named tuple method", TUPLE, ("self.a + self.b", "self.a - self.b"))
 miss("named tuple field", TUPLE, ("b: int", "c: int"), ("self.b", "self.c"))
 hit("named tuple untouched", TUPLE, ("def f", "# c\ndef f"))
 miss("collections.namedtuple", "from collections import namedtuple\nP = namedtuple('P', 'a b')\ndef f(x):\n    return repr(P(x, 1))", ("'a b'", "'a c'"))
-miss("namedtuple as a global", "from collections import namedtuple\nP = namedtuple('P', 'a b')\np = P(1, 2)\ndef f(x):\n    return p.b + x", ("P(1, 2)", "P(1, 3)"))  # fmt: skip
-miss("typed dict keys", "from typing import TypedDict\nclass D(TypedDict):\n    a: int\ndef f(x):\n    return sorted(D.__required_keys__)", ("a: int", "b: int"))  # fmt: skip
+miss("namedtuple as a global", "from collections import namedtuple\nP = namedtuple('P', 'a b')\np = P(1, 2)\ndef f(x):\n    return p.b + x", ("P(1, 2)", "P(1, 3)"))
+miss("typed dict keys", "from typing import TypedDict\nclass D(TypedDict):\n    a: int\ndef f(x):\n    return sorted(D.__required_keys__)", ("a: int", "b: int"))
 
 ATTRS = """
 import attrs
@@ -120,12 +123,12 @@ miss("pydantic method", PYDANTIC, ("self.a + self.b", "self.a - self.b"), needs=
 miss("pydantic config", PYDANTIC, ("    a: int\n", "    model_config = {'frozen': True}\n    a: int\n"), needs="pydantic")
 hit("pydantic untouched", PYDANTIC, ("def f", "# c\ndef f"), needs="pydantic")
 hit("pydantic comment", PYDANTIC, ("    a: int", "    # first\n    a: int"), needs="pydantic")
-miss("pydantic hint of a called function", "from pydantic import validate_call\n@validate_call\ndef h(v: int):\n    return v\ndef f(x):\n    return h(str(x))", ("v: int", "v: str"), needs="pydantic")  # fmt: skip
-miss("pydantic instance as a global", "from pydantic import BaseModel\nclass P(BaseModel):\n    a: int\np = P(a=1)\ndef f(x):\n    return p.a + x", ("a=1", "a=2"), needs="pydantic")  # fmt: skip
-miss("vectorised function", "import numpy as np\n@np.vectorize\ndef h(v):\n    return v + 1\ndef f(x):\n    return h([x]).tolist()", ("v + 1", "v + 2"), needs="numpy")  # fmt: skip
-miss("ufunc for another", "import numpy as np\nfrom numpy import add as op\ndef f(x):\n    return int(op(x, 2))", ("import add", "import multiply"), needs="numpy")  # fmt: skip
-hit("ufunc otherwise imported", "import numpy as np\ndef f(x):\n    return int(np.add(x, 2))", ("import numpy as np", "import numpy"), ("np.add", "numpy.add"), needs="numpy")  # fmt: skip
+miss("pydantic hint of a called function", "from pydantic import validate_call\n@validate_call\ndef h(v: int):\n    return v\ndef f(x):\n    return h(str(x))", ("v: int", "v: str"), needs="pydantic")
+miss("pydantic instance as a global", "from pydantic import BaseModel\nclass P(BaseModel):\n    a: int\np = P(a=1)\ndef f(x):\n    return p.a + x", ("a=1", "a=2"), needs="pydantic")
+miss("vectorised function", "import numpy as np\n@np.vectorize\ndef h(v):\n    return v + 1\ndef f(x):\n    return h([x]).tolist()", ("v + 1", "v + 2"), needs="numpy")
+miss("ufunc for another", "import numpy as np\nfrom numpy import add as op\ndef f(x):\n    return int(op(x, 2))", ("import add", "import multiply"), needs="numpy")
+hit("ufunc otherwise imported", "import numpy as np\ndef f(x):\n    return int(np.add(x, 2))", ("import numpy as np", "import numpy"), ("np.add", "numpy.add"), needs="numpy")
 miss("library function for another", "import math\ndef f(x):\n    return math.floor(x + 0.5)", ("floor", "ceil"))
-miss("query with a global", "import pandas as pd\nLIMIT = 1\ndef f(x):\n    return len(pd.DataFrame({'a': [1, 2, x]}).query('a > @LIMIT'))", ("LIMIT = 1", "LIMIT = 2"), needs="pandas")  # fmt: skip
-miss("query with a local", "import pandas as pd\ndef f(x):\n    low = 1\n    high = 2\n    return len(pd.DataFrame({'a': [1, 2, x]}).query('a > @low'))", ("@low", "@high"), needs="pandas")  # fmt: skip
-miss("agg with a named function", "import pandas as pd\ndef spread(s):\n    return s.max() - s.min()\ndef f(x):\n    return pd.DataFrame({'a': [1, x]}).agg([spread]).index.tolist()", ("spread", "width"), needs="pandas")  # fmt: skip
+miss("query with a global", "import pandas as pd\nLIMIT = 1\ndef f(x):\n    return len(pd.DataFrame({'a': [1, 2, x]}).query('a > @LIMIT'))", ("LIMIT = 1", "LIMIT = 2"), needs="pandas")
+miss("query with a local", "import pandas as pd\ndef f(x):\n    low = 1\n    high = 2\n    return len(pd.DataFrame({'a': [1, 2, x]}).query('a > @low'))", ("@low", "@high"), needs="pandas")
+miss("agg with a named function", "import pandas as pd\ndef spread(s):\n    return s.max() - s.min()\ndef f(x):\n    return pd.DataFrame({'a': [1, x]}).agg([spread]).index.tolist()", ("spread", "width"), needs="pandas")

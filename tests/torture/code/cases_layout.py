@@ -1,5 +1,8 @@
 """Edits that change nothing: every one of them must reuse the result."""
 
+# ruff: noqa: E501  one case a line: text of files, edit, expectation
+# fmt: off
+
 from cases import Cases
 
 cases = Cases()
@@ -63,28 +66,28 @@ hit("number written otherwise", "def f(x):\n    return x + 1000", ("1000", "1_00
 hit("hex number", "def f(x):\n    return x + 255", ("255", "0xFF"))
 hit("quotes", 'def f(x):\n    return "a" * x', ('"a"', "'a'"))
 hit("string split over pieces", 'def f(x):\n    return "ab" * x', ('"ab"', '"a" "b"'))
-hit("elif for else-if", "def f(x):\n    if x > 5:\n        return 1\n    else:\n        if x > 2:\n            return 2\n    return 3", ("    else:\n        if x > 2:\n            return 2\n", "    elif x > 2:\n        return 2\n"))  # fmt: skip
+hit("elif for else-if", "def f(x):\n    if x > 5:\n        return 1\n    else:\n        if x > 2:\n            return 2\n    return 3", ("    else:\n        if x > 2:\n            return 2\n", "    elif x > 2:\n        return 2\n"))
 hit("comprehension variable", "def f(x):\n    return [i * 2 for i in range(x)]", ("i * 2 for i", "j * 2 for j"))
-hit("except name", "def f(x):\n    try:\n        return 1 / x\n    except ZeroDivisionError as e:\n        return str(e)", ("e)", "err)"), ("as e:", "as err:"))  # fmt: skip
-hit("with name", "import io\n\ndef f(x):\n    with io.StringIO('abc') as s:\n        return s.read() * x", ("as s", "as stream"), ("s.read", "stream.read"))  # fmt: skip
-hit("walrus name", "def f(x):\n    if (n := x + 1) > 2:\n        return n\n    return 0", ("(n :=", "(m :="), ("return n", "return m"))  # fmt: skip
-hit("match capture renamed", "def f(x):\n    match (x, 1):\n        case (a, b):\n            return a + b", ("(a, b)", "(p, q)"), ("a + b", "p + q"))  # fmt: skip
-hit("unpacked names", "def f(x):\n    a, *b = [x, x + 1, x + 2]\n    return a, b", ("a, *b", "u, *v"), ("return a, b", "return u, v"))  # fmt: skip
-hit("nested function's local", "def f(x):\n    def g(y):\n        z = y + 1\n        return z\n    return g(x)", ("z = ", "w = "), ("return z", "return w"))  # fmt: skip
+hit("except name", "def f(x):\n    try:\n        return 1 / x\n    except ZeroDivisionError as e:\n        return str(e)", ("e)", "err)"), ("as e:", "as err:"))
+hit("with name", "import io\n\ndef f(x):\n    with io.StringIO('abc') as s:\n        return s.read() * x", ("as s", "as stream"), ("s.read", "stream.read"))
+hit("walrus name", "def f(x):\n    if (n := x + 1) > 2:\n        return n\n    return 0", ("(n :=", "(m :="), ("return n", "return m"))
+hit("match capture renamed", "def f(x):\n    match (x, 1):\n        case (a, b):\n            return a + b", ("(a, b)", "(p, q)"), ("a + b", "p + q"))
+hit("unpacked names", "def f(x):\n    a, *b = [x, x + 1, x + 2]\n    return a, b", ("a, *b", "u, *v"), ("return a, b", "return u, v"))
+hit("nested function's local", "def f(x):\n    def g(y):\n        z = y + 1\n        return z\n    return g(x)", ("z = ", "w = "), ("return z", "return w"))
 hit("nested function renamed", "def f(x):\n    def g(y):\n        return y + 1\n    return g(x)", ("g(", "inner("))
-hit("closure variable renamed", "def f(x):\n    k = 2\n    def g(y):\n        return y * k\n    return g(x)", ("k = 2", "scale = 2"), ("y * k", "y * scale"))  # fmt: skip
+hit("closure variable renamed", "def f(x):\n    k = 2\n    def g(y):\n        return y * k\n    return g(x)", ("k = 2", "scale = 2"), ("y * k", "y * scale"))
 hit("nested docstring", "def f(x):\n    def g(y):\n        'one'\n        return y\n    return g(x)", ("'one'", "'two'"))
 hit("ellipsis body", "def stub():\n    ...\n\ndef f(x):\n    stub()\n    return x", ("    ...", "    pass"))
 hit("script part", "def f(x):\n    return x", ("    return x", "    return x\n\nif __name__ == '__main__':\n    print(f(1))"))
 hit("module docstring", "'Old.'\ndef f(x):\n    return x", ("'Old.'", "'New.'"))
-hit("type checking import", "from typing import TYPE_CHECKING\ndef f(x):\n    return x", ("def f(x)", "if TYPE_CHECKING:\n    from decimal import Decimal\n\ndef f(x: 'Decimal')"))  # fmt: skip
+hit("type checking import", "from typing import TYPE_CHECKING\ndef f(x):\n    return x", ("def f(x)", "if TYPE_CHECKING:\n    from decimal import Decimal\n\ndef f(x: 'Decimal')"))
 hit("__all__ added", "def f(x):\n    return x", ("def f", "__all__ = ['f']\n\ndef f"))
-hit("overloads added", "def f(x):\n    return x", ("def f(x)", "from typing import overload\n\n@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x)"))  # fmt: skip
+hit("overloads added", "def f(x):\n    return x", ("def f(x)", "from typing import overload\n\n@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x)"))
 hit("type parameters", "def f(x):\n    return x", ("def f(x)", "def f[T](x: T) -> T"), minimum=(3, 12))
-hit("generic helper", "def h(x):\n    return x + 1\n\ndef f(x):\n    return h(x)", ("def h(x)", "def h[T: int](x: T) -> T"), minimum=(3, 12))  # fmt: skip
+hit("generic helper", "def h(x):\n    return x + 1\n\ndef f(x):\n    return h(x)", ("def h(x)", "def h[T: int](x: T) -> T"), minimum=(3, 12))
 hit("async docstring", "async def g(x):\n    'a'\n    return x\n\nasync def f(x):\n    return await g(x)", ("'a'", "'b'"))
 hit("tabs for spaces", "def f(x):\n    y = x\n    return y", ("    ", "\t"))
 hit("line continuation", "def f(x):\n    return x + 1", ("x + 1", "x + \\\n        1"))
-hit("hint changed on a plain class", "class A:\n    n: int = 1\n    def m(self, x):\n        return x + self.n\n\ndef f(x):\n    return A().m(x)", ("n: int", "n: float"))  # fmt: skip
-hit("methods reordered", "class A:\n    def p(self):\n        return 1\n    def q(self):\n        return 2\n\ndef f(x):\n    return A().p() + A().q() + x", ("    def p(self):\n        return 1\n    def q(self):\n        return 2\n", "    def q(self):\n        return 2\n    def p(self):\n        return 1\n"))  # fmt: skip
+hit("hint changed on a plain class", "class A:\n    n: int = 1\n    def m(self, x):\n        return x + self.n\n\ndef f(x):\n    return A().m(x)", ("n: int", "n: float"))
+hit("methods reordered", "class A:\n    def p(self):\n        return 1\n    def q(self):\n        return 2\n\ndef f(x):\n    return A().p() + A().q() + x", ("    def p(self):\n        return 1\n    def q(self):\n        return 2\n", "    def q(self):\n        return 2\n    def p(self):\n        return 1\n"))
 hit("class docstring", "class A:\n    'a'\n    def m(self):\n        return 1\n\ndef f(x):\n    return A().m() + x", ("'a'", "'b'"))

@@ -24,7 +24,8 @@ def run(cases: Iterable[Case], folder: Path, mode: str) -> dict[str, Outcome]:
     chosen = list(cases)
     jobs = [_lay_out(case, folder, index) for index, case in enumerate(chosen)]
     first = _process([job["first"] for job in jobs], folder / "first", mode, seed="1")
-    second = _process([part for job in jobs for part in (job["edited"], job["again"])], folder / "second", mode, seed="2")
+    later = [part for job in jobs for part in (job["edited"], job["again"])]
+    second = _process(later, folder / "second", mode, seed="2")
     return {
         case.name: {
             "first": first[job["first"]["id"]],

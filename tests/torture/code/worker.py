@@ -17,14 +17,24 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+_LOADED_BEFORE = (
+    "asyncio",
+    "inspect",
+    "typing",
+    "decimal",
+    "importlib.metadata",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "attrs",
+)
+
 
 def main() -> None:
     mode, jobs_file, results_file = sys.argv[1:]
     # Loaded before the forks: each case then costs milliseconds.
-    import mlflowish.hashing.digests
-    import mlflowish.hashing.fingerprint
 
-    for name in ("asyncio", "inspect", "typing", "decimal", "importlib.metadata", "numpy", "pandas", "pydantic", "attrs"):
+    for name in _LOADED_BEFORE:
         importlib.import_module(name)
     if mode == "step":
         importlib.import_module("mlflowish.steps")
