@@ -1,7 +1,7 @@
 """Files that one process extends and holds a claim on, which dies with the process whatever it dies of.
 
-The claim is a flock on the open file: the kernel lets go of it. A forked child inherits the open file and would keep the claim
-of its dead parent alive, so it closes it at once.
+The claim is a flock on the open file: the kernel lets go of it. A forked child inherits the open file and would keep
+the claim of its dead parent alive, so it closes it at once.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class LocalAppender:
             os.close(self._fd)
 
     def _take_back(self, start: int) -> None:
-        """Cut off what was written in part. If even that fails the torn bytes stay, and the next write comes after them."""
+        """Cut off what was written in part. If even that fails it stays, and the next write comes after it."""
         try:
             os.ftruncate(self._fd, start)
         except OSError:
@@ -94,8 +94,8 @@ class LocalAppender:
 
     def _not_mine(self) -> StateError:
         return StateError(
-            f"Appending to {self.path}: it was opened by process {self._pid} and this is {os.getpid()}, forked from it; "
-            "open one of your own",
+            f"Appending to {self.path}: it was opened by process {self._pid} and this is {os.getpid()}, forked from "
+            "it; open one of your own",
             path=self.path,
         )
 
@@ -152,6 +152,4 @@ def _leave_all_to_parent() -> None:
 _open_appenders: weakref.WeakSet[LocalAppender] = weakref.WeakSet()
 _opening = threading.Lock()  # no fork between the opening of a file and its entry in the list
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_leave_all_to_parent
-    )
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_leave_all_to_parent)

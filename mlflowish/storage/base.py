@@ -1,8 +1,7 @@
 """The seam between this library and bytes at rest: what a backend must do, and no more.
 
 A backend is a flat map from relative paths to immutable or atomically replaced whole objects. Every implementation
-passes
-`mlflowish.testing.storage_suite`. Behaviour (cache, faults) is added by wrapping, never by inheriting.
+passes `mlflowish.testing.storage_suite`. Behaviour (cache, faults) is added by wrapping, never by inheriting.
 """
 
 from __future__ import annotations
@@ -20,10 +19,8 @@ class Capabilities:
 
     `put_if_absent`: exactly one of many racing writers wins. `append`: `open_append` works, and other processes see
     what was appended at once. `local_paths`: `local_path` gives a real path that can be memory-mapped. `shared`:
-    other processes see the
-    same bytes. `durable`: what is acknowledged survives power loss (by policy). `multi_writer`: safe with many
-    writers; a backend
-    without it is demoted to one stated writer.
+    other processes see the same bytes. `durable`: what is acknowledged survives power loss (by policy).
+    `multi_writer`: safe with many writers; a backend without it is demoted to one stated writer.
     """
 
     put_if_absent: bool = True
@@ -37,7 +34,8 @@ class Capabilities:
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """One listed object: `path` relative to the root, `size_bytes`, `modified_s` (seconds since 1970; nan if
-    unknown)."""
+    unknown).
+    """
 
     path: str
     size_bytes: int
@@ -50,9 +48,13 @@ class Staging(Protocol):
     def write(self, data: Buffer) -> None:
         """Append `data`."""
 
-    def commit(self, path: str) -> bool:
+    def commit(self, path: str, *, subsecond_ns: int | None = None) -> bool:
         """Make everything written so far visible at `path`, whole and durable; False if something was there already
-        (kept as it was)."""
+        (kept as it was). Ends the staging, whatever the answer.
+
+        `subsecond_ns`: the part below a second of the file's time of modification, where the storage keeps files
+        (`storage/seals.py` says what for); other storages ignore it.
+        """
 
     def discard(self) -> None:
         """Forget what was written; harmless after `commit`."""
@@ -64,8 +66,10 @@ class Appender(Protocol):
     path: str
 
     def write(self, data: bytes) -> int:
-        """Append `data` whole and return the offset at which it begins; StorageError if it could not (nothing
-        acknowledged)."""
+        """Append `data` whole and return the offset at which it begins.
+
+        StorageError if it could not: nothing is acknowledged then.
+        """
 
     def sync(self) -> None:
         """Make what was written survive power loss."""
@@ -76,8 +80,10 @@ class Appender(Protocol):
 
 @runtime_checkable
 class Storage(Protocol):
-    """A location of objects. Thread-safe, fork-safe, picklable. All errors are `StorageError` or its kin; a path that
-    is absent raises `NotFoundError`."""
+    """A location of objects. Thread-safe, fork-safe, picklable.
+
+    All errors are `StorageError` or its kin; a path that is absent raises `NotFoundError`.
+    """
 
     @property
     def url(self) -> str:
@@ -103,7 +109,7 @@ class Storage(Protocol):
         """Size in bytes of an object that is there, without a listing."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects in the folder `prefix` ('' for all) and below, in no order. May be stale; what vanishes meanwhile is left out."""
+        """Objects in the folder `prefix` ('' for all) and below, in no order. May be stale."""
 
     def delete(self, path: str) -> None:
         """Remove the object; no error if it is absent."""
@@ -112,8 +118,10 @@ class Storage(Protocol):
         """A real file that holds the object (`Capabilities.local_paths`), else None. Does not say that it exists."""
 
     def open_append(self, path: str) -> Appender:
-        """Create a new file to append to, claimed by this process until closed or dead. CapabilityError without
-        `append`."""
+        """Create a new file to append to, claimed by this process until closed or dead.
+
+        CapabilityError without `Capabilities.append`.
+        """
 
     def is_claimed(self, path: str) -> bool:
         """Does a living writer hold this appended file? False for one that is absent; when in doubt, True."""

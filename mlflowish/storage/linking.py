@@ -1,4 +1,4 @@
-"""Giving a finished file its name unless the name is taken: the one step on which every writer of a local store agrees."""
+"""Giving a finished file its name unless the name is taken: the step on which all writers of a local store agree."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import sys
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-# EPERM: Linux says it where the filesystem has no hard links (exFAT, some FUSE mounts). EXDEV: overlays and bind mounts inside the root.
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EMLINK})
+# EPERM: Linux says it where the filesystem has no hard links (exFAT, some FUSE mounts). EXDEV: mounts inside the root.
+_NO_LINKS = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EMLINK}
+)
 _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 
 
@@ -35,7 +37,7 @@ def link_new(temporary: str, full: str) -> bool:
 
 
 def rename_new(temporary: str, full: str, *, because: OSError) -> bool:
-    """The same by renameat2(2) with RENAME_NOREPLACE, for filesystems without hard links; CannotLink if that fails too."""
+    """The same by renameat2(2), RENAME_NOREPLACE, for filesystems without hard links; CannotLink if that fails too."""
     rename = _renameat2()
     if rename is None:
         raise CannotLink(str(because)) from because

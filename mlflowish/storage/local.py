@@ -1,4 +1,4 @@
-"""A folder of this machine (or of a shared disk) as a storage, with system calls of its own: nothing here goes through fsspec.
+"""A folder of this machine (or of a shared disk) as a storage, with system calls of its own, past fsspec.
 
 What is written appears under its name in one step, whole: a file in `tmp/`, flushed as the policy says, then linked to
 its name (put-if-absent) or renamed over it (put). A crash leaves files in `tmp/` at worst.
@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 from mlflowish.errors import (
@@ -189,7 +189,7 @@ class LocalStorage:
         return is_claimed(self._full(path))
 
     def remove_leftovers(self, *, older_than_s: float = 86_400.0) -> int:
-        """Remove unfinished files that crashed processes left in `tmp/` and return how many. One being written is young."""
+        """Remove unfinished files that crashed processes left in `tmp/`, return how many. One being written is young."""
         removed = 0
         for entry, is_folder in self._entries(RESERVED + "/"):
             try:
@@ -225,7 +225,7 @@ class LocalStorage:
         if os.path.isdir(real):
             self._known_folders.add(folder)
 
-    def _entries(self, folder: str) -> list[tuple[os.DirEntry[str], bool]]:
+    def _entries(self, folder: str) -> Sequence[tuple[os.DirEntry[str], bool]]:
         try:
             with os.scandir(self._base + folder) as entries:
                 # Symbolic links are not ours: we never write any.
@@ -318,7 +318,7 @@ class LocalStaging:
 
     def __init__(self, storage: LocalStorage) -> None:
         self._storage = storage
-        self._temporary = storage._new_temporary()
+        self.temporary = storage._new_temporary()
         self._pid = os.getpid()
         self._fd = _NEW
 
@@ -354,7 +354,7 @@ class LocalStaging:
                 self._open()
             if subsecond_ns is not None:
                 now = time.time_ns()
-                file = self._fd if os.utime in os.supports_fd else self._temporary
+                file = self._fd if os.utime in os.supports_fd else self.temporary
                 os.utime(file, ns=(now, now - now % 1_000_000_000 + subsecond_ns))
             if is_synced:
                 os.fsync(self._fd)
@@ -363,7 +363,7 @@ class LocalStaging:
             self.discard()
             raise self._failed(error) from error
         self._fd = _CLOSED
-        return self._temporary
+        return self.temporary
 
     def consumed(self) -> None:
         """The file has been renamed: nothing is left to discard."""
@@ -374,7 +374,7 @@ class LocalStaging:
         if fd >= 0:
             os.close(fd)
         if (fd >= 0 or fd == _CLOSED) and self._pid == os.getpid():
-            _unlink_quietly(self._temporary)
+            _unlink_quietly(self.temporary)
 
     def __del__(self) -> None:
         # A caller that forgot it, or died of an exception: its bytes are nobody's.
@@ -384,10 +384,10 @@ class LocalStaging:
     def _open(self) -> None:
         if self._fd != _NEW:
             raise StateError(f"Writing to {self._storage.url}: this staging has ended; begin another with stage()")
-        self._fd = self._storage._in_folder(self._temporary, lambda: os.open(self._temporary, _CREATE, 0o666))
+        self._fd = self._storage._in_folder(self.temporary, lambda: os.open(self.temporary, _CREATE, 0o666))
 
     def _failed(self, error: OSError) -> MlflowishError:
-        return self._storage._failed("write", f"{RESERVED}/{os.path.basename(self._temporary)}", error)
+        return self._storage._failed("write", f"{RESERVED}/{os.path.basename(self.temporary)}", error)
 
 
 def _unlink_quietly(temporary: str) -> None:
@@ -403,7 +403,7 @@ def _write_rest(fd: int, rest: memoryview) -> None:
 
 
 def _read_all(fd: int) -> bytes:
-    pieces = []
+    pieces: list[bytes] = []
     while piece := os.read(fd, _FIRST_READ if not pieces else max(_FIRST_READ, os.fstat(fd).st_size)):
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,4 +1,4 @@
-"""Storage in the memory of this process, shared by name: for tests, notebooks and everything that need not outlive the process."""
+"""Storage in the memory of this process, shared by name: for whatever need not outlive the process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _NAME = re.compile(r"[A-Za-z0-9._/-]*\Z")
 class MemoryStorage:
     """`memory://<name>`: every storage of one name in one process holds the same objects.
 
-    Picklable by name; in another process it is another, empty storage (`Capabilities.shared` is False). A forked child begins with a copy.
+    Picklable by name; in another process it is another, empty storage (`Capabilities.shared` is False). A forked child
+    begins with a copy.
     """
 
     def __init__(self, name: str = "") -> None:
         if not isinstance(name, str) or not _NAME.match(name):
-            raise InvalidInputError(f"The name of a memory store has letters, digits and './_-', found {name!r}", found=name)
+            message = f"The name of a memory store has letters, digits and './_-', found {name!r}"
+            raise InvalidInputError(message, found=name)
         self._name = name.strip("/")
         with _registry_lock:
             self._room = _rooms.setdefault(self._name, _Room())

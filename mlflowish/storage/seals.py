@@ -1,8 +1,8 @@
-"""Trust in files that are named by their hash: a seal in the time of modification instead of hashing gigabytes on every hit.
+"""Trust in files that are named by their hash: a seal in the time of modification, so that hits hash no gigabytes.
 
-Whoever has written or verified an object file sets the part below a second of its time of modification to a number that follows from
-the hash. Any later write changes that time, and the number fits again by chance once in 10^9. A file without the seal is not wrong, it is
-unknown: it is hashed, and sealed if it is right.
+Whoever has written or verified an object file sets the part below a second of its time of modification to a number that
+follows from the hash. Any later write changes that time, and the number fits again by chance once in 10^9. A file
+without the seal is not wrong, it is unknown: it is hashed, and sealed if it is right.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from mlflowish.errors import IntegrityError
 
 _SECOND_NS = 1_000_000_000
 _SLAB_BYTES = 4 << 20
-_QUARANTINE = "quarantine"
 
 
 def seal_ns(digest: str) -> int:
@@ -43,7 +42,8 @@ def seal(fd: int, found: os.stat_result, digest: str) -> None:
 
 
 def hash_file(fd: int, size_bytes: int) -> str:
-    """The BLAKE3-256 (hex) of the first `size_bytes` of an open file; reads a slab at a time, so no mapped page counts against the process."""
+    """The BLAKE3-256 (hex) of the first `size_bytes` of an open file, read slab by slab: mapped pages would count
+    against the process."""
     hasher = blake3()
     slab = memoryview(bytearray(min(size_bytes, _SLAB_BYTES)))
     position = 0
@@ -54,7 +54,7 @@ def hash_file(fd: int, size_bytes: int) -> str:
 
 
 def require_right(fd: int, full: str, digest: str, size_bytes: int, verify: str) -> None:
-    """IntegrityError unless the open file is what its name says; `verify` is "sealed", "always" or "never" (size only)."""
+    """IntegrityError unless the open file is what its name says, as far as `verify` wants to know."""
     found = os.fstat(fd)
     if found.st_size != size_bytes:
         raise damaged(full, digest, f"{found.st_size} bytes long instead of {size_bytes}")
@@ -77,22 +77,19 @@ def damaged(where: str, digest: str, what: str) -> IntegrityError:
     )
 
 
-def quarantine(root: str, full: str, fd: int) -> str | None:
-    """Move the damaged file that is open as `fd` out of the way, into `<root>/quarantine/`; None if that cannot be done.
+def put_file_aside(full: str, fd: int, target: str) -> None:
+    """Move the damaged file that is open as `fd` to `target`; where that cannot be done it stays.
 
     If another process has put a good file in its place meanwhile, that one stays.
     """
-    target = os.path.join(root, _QUARANTINE, f"{os.path.basename(full)}-{os.urandom(6).hex()}")
     try:
         if not os.path.samestat(os.lstat(full), os.fstat(fd)):
-            return None
+            return
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.rename(full, target)
         if not os.path.samestat(os.lstat(target), os.fstat(fd)):
             os.link(target, full)  # somebody was quicker than the check above
             os.unlink(target)
-            return None
     except OSError:
-        # A read-only store keeps its damaged file. The caller raises IntegrityError either way.
-        return None
-    return target
+        # A read-only store keeps its damaged file. The caller raises IntegrityError either way, or tries to write.
+        return

@@ -1,0 +1,178 @@
+"""Objects: immutable bytes named by their hash, whatever storage they rest in.
+
+`objects/<hh>/<name>`, where the name is the BLAKE3-256 of the bytes in hex, `<hh>` its first two digits. A reader never
+trusts a name alone: the size always, the content by policy (`seals.py`). What is damaged is put aside, so that it can
+be written again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from blake3 import blake3
+
+from mlflowish.errors import IntegrityError, InvalidInputError, NotFoundError
+from mlflowish.storage.base import Buffer, Staging, Storage
+from mlflowish.storage.cache import ObjectCache
+from mlflowish.storage.readers import CachedReader, FileReader, ObjectReader, StoredReader, is_there_and_right
+from mlflowish.storage.seals import seal_ns
+
+Verify = Literal["sealed", "always", "never"]
+Chunks = Callable[[], Iterator[Buffer]]
+
+_NAME = re.compile(r"[0-9a-f]{64}(?:\.[A-Za-z0-9_-]{1,64})?\Z")
+_SMALL_BYTES = 1 << 20  # up to here the bytes are copied once, hashed, and not written at all if they are there
+_WORTH_A_THREAD_BYTES = 16 << 20
+_SLAB_WORTH_A_THREAD_BYTES = 512 << 10
+_WORTH_ASKING_BYTES = 256 << 10  # below, sending an object costs no more than asking whether it is there
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """The name of an object (64 hex digits, perhaps `.` and a generation) and its size."""
+
+    name: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name) or self.size_bytes < 0:
+            message = f"Not the name and size of an object: {self.name!r}, {self.size_bytes!r}"
+            raise InvalidInputError(message, name=self.name)
+
+    @property
+    def digest(self) -> str:
+        """The BLAKE3-256 of the bytes, in hex."""
+        return self.name[:64]
+
+    @property
+    def path(self) -> str:
+        """Where it rests in its storage."""
+        return f"objects/{self.name[:2]}/{self.name}"
+
+
+class ObjectStore:
+    """The objects of one storage. Thread-safe, process-safe, picklable.
+
+    `verify`: "sealed" hashes a file unless it bears its seal, "always" hashes each time, "never" looks at the size
+    only. What comes from afar is hashed in any case, and kept in `cache` (default: one for all stores of this user).
+    """
+
+    def __init__(self, storage: Storage, cache: ObjectCache | None = None, verify: Verify = "sealed") -> None:
+        if verify not in ("sealed", "always", "never"):
+            raise InvalidInputError(f"verify is 'sealed', 'always' or 'never', found {verify!r}", found=verify)
+        self.storage = storage
+        self.verify: Verify = verify
+        can = storage.capabilities
+        self._is_local = can.local_paths
+        self.cache = (cache or ObjectCache()) if can.shared and not can.local_paths else None
+
+    def put(self, chunks: Chunks | Buffer, size_hint: int | None = None) -> ObjectRef:
+        """Store the bytes, durably by the policy of the storage, and name them. What is there and right is not written.
+
+        `chunks()` is called again when a damaged object has to be replaced, and for the cache of a remote storage; one
+        slab at a time is taken from it.
+        """
+        if not callable(chunks):
+            return self._put_small(bytes(chunks))
+        if size_hint is not None and size_hint <= _SMALL_BYTES:
+            return self._put_small(b"".join(chunks()))
+        return self._put_large(chunks, size_hint)
+
+    def reader(self, ref: ObjectRef) -> ObjectReader:
+        """The bytes of an object, checked when they are asked for: NotFoundError, IntegrityError."""
+        if self._is_local:
+            return FileReader(self.storage, ref, self.verify)
+        if self.cache is not None:
+            return CachedReader(self.storage, ref, self.verify, self.cache)
+        return StoredReader(self.storage, ref, self.verify)
+
+    def contains(self, ref: ObjectRef) -> bool:
+        """Is an object of this name and size there? Says nothing about its content; one request."""
+        try:
+            return self.storage.size(ref.path) == ref.size_bytes
+        except NotFoundError:
+            return False
+
+    def check(self, ref: ObjectRef) -> None:
+        """Read and hash what the storage itself holds, past seals and cache: NotFoundError, IntegrityError."""
+        reader = FileReader(self.storage, ref, "always") if self._is_local else StoredReader(self.storage, ref)
+        reader.check()
+
+    def _put_small(self, data: bytes) -> ObjectRef:
+        ref = ObjectRef(blake3(data).hexdigest(), len(data))
+        asks = self._is_local or len(data) > _WORTH_ASKING_BYTES
+        if not (asks and self._is_there(ref)):
+            self._commit(lambda staging: _write_known(staging, data, ref))
+        if self.cache is not None:
+            self.cache.try_to_keep(lambda: (data,), ref.digest, ref.size_bytes)
+        return ref
+
+    def _put_large(self, chunks: Chunks, size_hint: int | None) -> ObjectRef:
+        is_threaded = size_hint is not None and size_hint > _WORTH_A_THREAD_BYTES
+        write = _write_hashing_beside if is_threaded else _write_hashing
+        ref = self._commit(lambda staging: write(staging, chunks()), asks_first=True)
+        if self.cache is not None:
+            self.cache.try_to_keep(chunks, ref.digest, ref.size_bytes)
+        return ref
+
+    def _commit(self, write: Callable[[Staging], ObjectRef], *, asks_first: bool = False) -> ObjectRef:
+        for _ in range(_TRIES):
+            staging = self.storage.stage()
+            try:
+                ref = write(staging)
+                if asks_first and self._is_there(ref):
+                    return ref
+                if staging.commit(ref.path, subsecond_ns=seal_ns(ref.digest)) or self._is_there(ref):
+                    return ref
+            finally:
+                staging.discard()
+        raise IntegrityError(
+            f"{ref.path} in {self.storage.url} is damaged and could not be put aside; remove it by hand",
+            path=ref.path,
+            url=self.storage.url,
+        )
+
+    def _is_there(self, ref: ObjectRef) -> bool:
+        return is_there_and_right(self.storage, ref, self.verify)
+
+
+def _write_known(staging: Staging, data: bytes, ref: ObjectRef) -> ObjectRef:
+    staging.write(data)
+    return ref
+
+
+def _write_hashing(staging: Staging, chunks: Iterator[Buffer]) -> ObjectRef:
+    hasher, size = blake3(), 0
+    for chunk in chunks:
+        hasher.update(chunk)
+        staging.write(chunk)
+        size += _size_of(chunk)
+    return ObjectRef(hasher.hexdigest(), size)
+
+
+def _write_hashing_beside(staging: Staging, chunks: Iterator[Buffer]) -> ObjectRef:
+    """The same, hashing each slab in a second thread while it is written. No slab is kept: its memory may be reused."""
+    hasher, size = blake3(), 0
+    with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-hash") as pool:
+        for chunk in chunks:
+            length = _size_of(chunk)
+            if length < _SLAB_WORTH_A_THREAD_BYTES:
+                hasher.update(chunk)
+                staging.write(chunk)
+            else:
+                hashed = pool.submit(hasher.update, chunk)
+                try:
+                    staging.write(chunk)
+                finally:
+                    hashed.result()
+            size += length
+    return ObjectRef(hasher.hexdigest(), size)
+
+
+def _size_of(chunk: Buffer) -> int:
+    return chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
