@@ -28,7 +28,7 @@ _BOOKKEEPING = frozenset(
      "__dataclass_params__", "__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__", "__type_params__",
      "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__", "__protocol_attrs__", "_is_protocol",
      "_is_runtime_protocol", "__non_callable_proto_members__", "__signature__", "__class_vars__",
-     "__subclasshook__", "__callable_proto_members_only__", "__classcell__"}
+     "__subclasshook__", "__callable_proto_members_only__", "__classcell__", "__slotnames__"}
 )  # fmt: skip
 _GENERATED_SCOPES = ("__create_fn__.", "_create_fn.")
 
