@@ -4,8 +4,9 @@ from mlflowish.storage.base import Appender, Buffer, Capabilities, ObjectInfo, S
 from mlflowish.storage.cache import ObjectCache
 from mlflowish.storage.local import LocalStorage
 from mlflowish.storage.memory import MemoryStorage
-from mlflowish.storage.objects import ObjectReader, ObjectRef, ObjectStore, Verify
+from mlflowish.storage.objects import ObjectRef, ObjectStore, Verify
 from mlflowish.storage.open import open_storage
+from mlflowish.storage.readers import ObjectReader
 
 __all__ = [
     "Appender",

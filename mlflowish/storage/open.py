@@ -27,6 +27,10 @@ def open_storage(url: str | os.PathLike[str], **storage_options: Any) -> Storage
     if not isinstance(location, str) or not location.strip():
         raise InvalidInputError(f"A store is the path of a folder or a URL, found {url!r}", found=url)
     match = _SCHEME.match(location)
+    if match is None and "://" in location:
+        from mlflowish.storage.drivers import driver_of
+
+        driver_of(location)
     if match is None:
         return _open_local(location, storage_options)
     return _opener(match[1].lower())(location, storage_options)
