@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -72,6 +73,19 @@ class Fingerprint:
 
     def __repr__(self) -> str:
         return f"Fingerprint({self.digest.hex()}, {len(self.parts)} parts)"
+
+    def __str__(self) -> str:
+        lines = [f"  {part.kind:<8}  {part.digest.hex()[:12]}  {part.label}" for part in self.parts]
+        return "\n".join([repr(self), *lines, *(f"  note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{part.kind}</td><td>{escape(part.label)}</td><td><code>{part.digest.hex()[:12]}</code></td></tr>"
+            for part in self.parts
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        head = "<tr><th>kind</th><th>what the code depends on</th><th>digest</th></tr>"
+        return f"<div><code>Fingerprint {self.digest.hex()}</code><table>{head}{rows}</table><ul>{notes}</ul></div>"
 
 
 def fingerprint(

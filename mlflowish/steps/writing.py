@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import socket
@@ -61,7 +62,8 @@ def store_generator(store: Store, iterator: Iterable[Any]) -> Stored:
         refs.append(store.objects.put(part.chunks, part.size_bytes))
         return store.objects.reader(refs[-1])
 
-    items, encoded = drain(iterator, store_part, digest_item=digest)
+    places = itertools.count()
+    items, encoded = drain(iterator, store_part, digest_item=lambda item: digest(item, path=f"result[{next(places)}]"))
     return _stored(items, encoded, tuple(refs), output_digest(items))
 
 
