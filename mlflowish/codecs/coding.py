@@ -14,6 +14,9 @@ from mlflowish.codecs.streams import dump
 from mlflowish.codecs.tree import decode_with
 from mlflowish.errors import InvalidInputError, nearest
 
+_UNIVERSAL = ("plain", "tree", "bytes", "pickle")
+"""Codecs that decide by what is in a value; the others take values of the types that are registered for them."""
+
 
 def encode(value: Any, *, format: str | None = None, inline_limit: int = INLINE_LIMIT) -> Encoded:  # noqa: A002  promised
     """`value` as bytes, by the codec of its exact type, else by the structure of builtin containers, else by pickle.
@@ -46,8 +49,11 @@ def _encode_as(value: Any, name: str, inline_limit: int) -> Encoded:
             f"format={name!r}: there is no such codec; there are {', '.join(nearest(name, known(), limit=20))}",
             format=name,
         )
+    codec = codec_named(name)
     try:
-        return codec_named(name).encode(value, inline_limit=inline_limit)
+        if name not in _UNIVERSAL and codec_for(value) is not codec:
+            raise Declined("it is for values of other types")
+        return codec.encode(value, inline_limit=inline_limit)
     except Declined as answer:
         raise InvalidInputError(
             f"format={name!r} cannot store this {type(value).__qualname__} exactly as it is ({answer}). "

@@ -213,10 +213,11 @@ def _reduce_zone(value: Any) -> Reduced:
 
 def _reduce_numpy_scalar(value: Any) -> Reduced:
     dtype = value.dtype
-    # `longlong` and its like share their dtype string with another type.
-    if dtype.kind not in "biufcmM" or dtype.metadata or sys.modules["numpy"].dtype(dtype.str).type is not type(value):
+    if dtype.kind not in "biufcmM" or dtype.metadata:
         raise NotPlain(f"a numpy scalar of dtype {dtype}")
-    return numpy_scalar, (dtype.str, value.tobytes())
+    # `longlong` and its like share their dtype string with another type; then only the letter tells.
+    exact = sys.modules["numpy"].dtype(dtype.str).type is type(value)
+    return numpy_scalar, (dtype.str if exact else dtype.char, value.tobytes())
 
 
 def _reduce_numpy_text(value: Any) -> Reduced:

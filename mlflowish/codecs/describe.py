@@ -12,6 +12,7 @@ from typing import Any
 
 _LENGTH = 200
 _TEXT = 60
+_BYTES = 24
 _MEMBERS = 4
 _COLUMNS = 6
 _BRACKETS = {"list": ("[", "]"), "tuple": ("(", ")")}
@@ -57,10 +58,11 @@ def _range(value: range | slice) -> str:
 
 
 def _string(value: Any) -> str:
-    if len(value) <= _TEXT:
+    if len(value) <= (_TEXT if type(value) is str else _BYTES):
         return repr(value)
     unit = "characters" if type(value) is str else "bytes"
-    return f"{value[:_TEXT]!r}… ({type(value).__name__} of {len(value):,} {unit})"
+    shown = repr(value[:_TEXT] if type(value) is str else bytes(value[:_BYTES]))
+    return f"{shown}… ({type(value).__name__} of {len(value):,} {unit})"
 
 
 def _container(value: Any, *, depth: int) -> str:

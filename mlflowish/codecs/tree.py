@@ -17,6 +17,8 @@ from mlflowish.codecs.registry import codec_for, codec_named
 from mlflowish.codecs.streams import dump_tree, load_tree
 
 _STRINGS = (bytes, str, bytearray)
+_LEAST_STRING = 256
+"""References hold strings themselves, which must not become references in their turn."""
 
 
 class TreeCodec:
@@ -62,7 +64,7 @@ class LeafWriter:
     def codec_of(self, member: Any) -> Codec | None:
         """The codec for `member` as a leaf, None if it is none."""
         if type(member) in _STRINGS:
-            return codec_named("bytes") if len(member) > self._inline_limit else None
+            return codec_named("bytes") if len(member) > max(self._inline_limit, _LEAST_STRING) else None
         return codec_for(member)
 
     def _take(self, member: Any, codec: Codec) -> Any:
