@@ -83,7 +83,9 @@ def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], 
             return walk.edge(module, label) + _rest(attrs[position:])
         namespace = module.__dict__
         found = namespace.get(name, MISSING)
-        walk.guards.binding(namespace, name, found)
+        if found is MISSING:
+            found = _made_on_demand(module, name)
+        walk.guards.binding(namespace, name, namespace.get(name, MISSING))
         if found is MISSING:
             return _not_there(walk, module, attrs[position:], label)
         label = f"{module.__name__}.{name}"
@@ -167,6 +169,21 @@ def _leads_back(found: Any) -> bool:
     if isinstance(found, FunctionType):
         return project_function(found)
     return isinstance(found, type) and project_class(found)
+
+
+def _made_on_demand(module: ModuleType, name: str) -> Any:
+    """What a library gives for a name that it loads when it is first asked for; MISSING if it gives nothing.
+
+    Asked for here because running the code asks too: otherwise the first call of a process would have another identity
+    than those that come when the name is there.
+    """
+    is_lazy = "__getattr__" in module.__dict__ or type(module) is not ModuleType
+    if not is_lazy or realm_of_loaded(module) == "project":
+        return MISSING
+    try:
+        return getattr(module, name)
+    except Exception:  # noqa: BLE001  a library's code, which may raise anything: the function will meet it itself
+        return MISSING
 
 
 def _not_there(walk: Walk, module: ModuleType, attrs: tuple[str, ...], label: str) -> bytes:
