@@ -8,10 +8,12 @@ from typing import Any
 
 from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
-from mlflowish.hashing.writer import BULK, Done, Node, bulk, digest_of, head, leaf, silent
+from mlflowish.hashing.writer import BULK, THREADED_BYTES, Done, Node, bulk, digest_of, head, leaf, silent
 
 # How much of an array is copied at a time where its bytes cannot be read in place.
 SLAB_BYTES = 1 << 20
+LOOK_BYTES = 1 << 19
+THREADED_LOOK_BYTES = 1 << 23
 
 
 def expander_for(cls: type) -> Expand | None:
@@ -26,6 +28,8 @@ def expander_for(cls: type) -> Expand | None:
         return _dtype
     if issubclass(cls, np.ufunc):
         return _ufunc
+    if cls is type(np.sum):
+        return _function
     if issubclass(cls, np.random.Generator) and cls.__module__.partition(".")[0] == "numpy":
         return _generator
     if issubclass(cls, np.random.BitGenerator) and cls.__module__.partition(".")[0] == "numpy":
@@ -96,11 +100,24 @@ def raw_buffers(array: Any) -> Iterator[Any]:
 
     if array.size == 0:
         return
-    if array.flags.c_contiguous and not _needs_cleaning(array):
-        yield array.reshape(-1).view(np.uint8)
-        return
-    for slab in _slabs(array):
-        yield _clean(np.ascontiguousarray(slab)).reshape(-1).view(np.uint8)
+    inexact = array.dtype.kind in "fcb" and array.dtype.isbuiltin != 2
+    for piece in _pieces(array, inexact):
+        flat = np.ascontiguousarray(piece).reshape(-1)
+        yield (_clean(flat) if inexact and _needs_cleaning(flat) else flat).view(np.uint8)
+
+
+def _pieces(array: Any, inexact: bool) -> Iterator[Any]:
+    """The array in parts that follow each other in C order: whole where it is hashed without a look at it."""
+    if not array.flags.c_contiguous:
+        yield from _slabs(array)
+    elif not inexact:
+        yield array
+    else:
+        flat = array.reshape(-1)
+        # Small enough to be in a cache still when it is hashed after the look, or large enough for threads.
+        size = max(1, (LOOK_BYTES if array.nbytes < THREADED_BYTES else THREADED_LOOK_BYTES) // array.itemsize)
+        for start in range(0, flat.size, size):
+            yield flat[start : start + size]
 
 
 def _slabs(array: Any) -> Iterator[Any]:
@@ -117,46 +134,38 @@ def _slabs(array: Any) -> Iterator[Any]:
                 yield array[start : start + rows]
 
 
-def _needs_cleaning(array: Any) -> bool:
-    """Whether equal elements of this contiguous array may differ in bytes: NaNs, and the padding of long doubles."""
+def _needs_cleaning(flat: Any) -> bool:
+    """Whether equal elements may differ in bytes: NaNs, long doubles with padding, booleans made of other bytes."""
     import numpy as np
 
-    kind, size = array.dtype.kind, array.dtype.itemsize
+    kind, size = flat.dtype.kind, flat.dtype.itemsize
     if kind == "b":
-        return bool(array.reshape(-1).view(np.uint8).max() > 1)  # a view of other bytes: all but 0 are true
-    if kind not in "fc" or array.dtype.isbuiltin == 2:
-        return False
-    if (kind == "f" and size > 8) or (kind == "c" and size > 16):
-        return True
-    flat = array.reshape(-1)
-    if not array.dtype.isnative or (kind == "f" and size == 2):
-        return bool(np.isnan(flat).any())
+        return bool(flat.view(np.uint8).max() > 1)
     if kind == "c":
-        flat = flat.view(flat.real.dtype)
-    # A dot product with itself is NaN exactly if there is a NaN: nothing in the sum is negative.
-    return bool(np.isnan(np.dot(flat, flat)))
+        flat, size = flat.view(flat.real.dtype), size // 2
+    if size > 8:
+        return True
+    # The least element is NaN exactly if there is a NaN. (A dot product is faster, but waits for threads of BLAS.)
+    with np.errstate(invalid="ignore"):
+        return bool(np.isnan(flat.min()))
 
 
-def _clean(slab: Any) -> Any:
-    """A contiguous slab with the one NaN in place of all others, and long doubles without their padding."""
+def _clean(flat: Any) -> Any:
+    """The same elements with the one NaN in place of all others, long doubles without padding, and plain booleans."""
     import numpy as np
 
-    dtype = slab.dtype
-    if dtype.kind == "c":
-        parts = slab.reshape(-1).view(slab.real.dtype)
-        return _clean(parts)
-    if dtype.kind == "b":
-        return slab.view(np.uint8) != 0
-    if dtype.kind != "f" or dtype.isbuiltin == 2:
-        return slab
-    nans = np.isnan(slab)
+    if flat.dtype.kind == "b":
+        return flat.view(np.uint8) != 0
+    if flat.dtype.kind == "c":
+        flat = flat.view(flat.real.dtype)
+    nans = np.isnan(flat)
     if nans.any():
-        slab = slab.copy()
-        slab[nans] = np.nan
-    if dtype.itemsize > 8 and np.finfo(dtype).nmant == 63:
-        raw = slab.reshape(-1, 1).view(np.uint8)
-        return np.ascontiguousarray(raw[:, :10] if sys.byteorder == "little" else raw[:, -10:])
-    return slab
+        flat = flat.copy()
+        flat[nans] = np.nan
+    if flat.dtype.itemsize > 8 and np.finfo(flat.dtype).nmant == 63:
+        raw = flat.reshape(-1, 1).view(np.uint8)
+        return np.ascontiguousarray(raw[:, :10] if sys.byteorder == "little" else raw[:, -10:]).reshape(-1)
+    return flat
 
 
 def _masked_array(value: Any, walk: Walk) -> Node:
@@ -266,11 +275,15 @@ def _field(name: str, field: Any) -> tuple[Any, ...]:
 # Functions and generators.
 
 
+def _function(value: Any, walk: Walk) -> Done:
+    return leaf("code", bytes(walk.code(value, walk.path)))
+
+
 def _ufunc(value: Any, walk: Walk) -> Done:
     name = value.__name__
     for module in ("numpy", "scipy.special"):
         if getattr(sys.modules.get(module), name, None) is value:
-            return leaf("ufunc", module, name)
+            return leaf("ufunc", module, name, bytes(walk.code(value, walk.path)))
     return walk.refuse(value, "a ufunc that was made at run time does not show its function")
 
 

@@ -79,11 +79,11 @@ def register_digester(cls: type, digester: Callable[[Any], Any]) -> None:
 
 def _walked(value: Any, code: CodeHook, path: str) -> bytes:
     try:
-        return Walk(code, path).digest(value)
+        return bytes(Walk(code, path).digest(value))
     except BackReferenceError:
         from mlflowish.hashing.cycles import digest_cyclic
 
-        return digest_cyclic(value, code, path)
+        return bytes(digest_cyclic(value, code, path))
 
 
 def _code_identity(obj: object, path: str) -> bytes:

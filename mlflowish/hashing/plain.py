@@ -13,7 +13,7 @@ from itertools import chain
 from operator import ne
 from typing import Any
 
-from mlflowish.hashing.writer import MARSHAL_VERSION, PLAIN, Done, bulk, digest_of, digest_of_pieces, head
+from mlflowish.hashing.writer import MARSHAL_VERSION, PLAIN, bulk, digest_of, digest_of_pieces, head
 
 SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 CONTAINERS = frozenset({list, tuple, dict})
@@ -64,12 +64,12 @@ def canonical_nan(value: Any) -> Any:
     return _NAN
 
 
-def long_text_digest(value: str | bytes) -> Done:
+def long_text_digest(value: str | bytes) -> bytes:
     """The digest of long text or bytes, without a second copy in memory."""
     if isinstance(value, bytes):
-        return bulk(head("bytes", len(value)), (value,), size_bytes=len(value))
+        return bytes(bulk(head("bytes", len(value)), (value,), size_bytes=len(value)))
     pieces = (value[start : start + _CHUNK].encode("utf-8", "surrogatepass") for start in range(0, len(value), _CHUNK))
-    return bulk(head("str", len(value)), pieces, size_bytes=0)
+    return bytes(bulk(head("str", len(value)), pieces, size_bytes=0))
 
 
 def _sequence_digest(value: Any) -> bytes | None:

@@ -14,7 +14,7 @@ from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.hashing.plain import plain_digest
 from mlflowish.hashing.writer import Done, Label, Node
 
-MAX_DEPTH = 100_000
+MAX_DEPTH = 50_000
 
 
 class CodeHook(Protocol):
