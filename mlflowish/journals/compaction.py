@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 from blake3 import blake3
 
@@ -73,25 +73,26 @@ def merge(
     The nonce comes from the `names` of the inputs: compactors that race on the same inputs write the very same
     segment.
     """
-    counter = _Counter()
-    items = _distinct(counter.count(heapq.merge(*sources)))
+    items = heapq.merge(*sources) if len(sources) != 1 else sources[0]
     if fold is not None:
         items = _folded(items, fold)
     nonce = blake3("\n".join(sorted(names)).encode()).digest(16)
-    paths, written, size = [], 0, 0
-    parts = _Parts(items)
-    while parts.has_more:
-        path, records, part_bytes = _write_segment(storage, kind, parts, nonce)
+    paths, read, written, size = [], 0, 0, 0
+    following = next(items, None)
+    while following is not None:
+        writer, path, following = _write_segment(storage, kind, chain([following], items), nonce)
         paths.append(path)
-        written, size = written + records, size + part_bytes
-    return Written(tuple(paths), counter.seen, written, size)
+        read += writer.records_seen
+        written += writer.record_count
+        size += writer.size_bytes
+    return Written(tuple(paths), read, written, size)
 
 
-def due_journals(infos: Iterable[ObjectInfo], *, max_journals: int) -> list[ObjectInfo]:
+def due_journals(infos: Iterable[ObjectInfo]) -> list[ObjectInfo]:
     """Which of the journals that nobody writes to any more to merge now: the oldest, bounded in bytes; none while
     they are few and small."""
     ready = sorted(infos, key=lambda info: info.path)
-    if len(ready) <= max_journals and sum(info.size_bytes for info in ready) < MAX_LOOSE_BYTES:
+    if len(ready) <= MAX_JOURNALS and sum(info.size_bytes for info in ready) < MAX_LOOSE_BYTES:
         return []
     chosen: list[ObjectInfo] = []
     total = 0
@@ -123,56 +124,21 @@ def tier_of(size_bytes: int) -> int:
     return tier
 
 
-class _Counter:
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def count(self, items: Iterable[bytes]) -> Iterator[bytes]:
-        for item in items:
-            self.seen += 1
-            yield item
-
-
-class _Parts:
-    """Cuts a stream into the streams of single segments, never inside a key."""
-
-    def __init__(self, items: Iterator[bytes]) -> None:
-        self._items = items
-        self._next: bytes | None = next(items, None)
-        self.is_full = False
-
-    @property
-    def has_more(self) -> bool:
-        return self._next is not None
-
-    def take(self) -> Iterator[bytes]:
-        """The items of the next segment: until `is_full` is set, and the key that is under way has ended."""
-        self.is_full = False
-        last_key = b""
-        while (item := self._next) is not None:
-            key = item[:KEY_BYTES]
-            if self.is_full and key != last_key:
-                return
-            last_key = key
-            yield item
-            self._next = next(self._items, None)
-
-
-def _write_segment(storage: Storage, kind: str, parts: _Parts, nonce: bytes) -> tuple[str, int, int]:
+def _write_segment(
+    storage: Storage, kind: str, items: Iterator[bytes], nonce: bytes
+) -> tuple[SegmentWriter, str, bytes | None]:
+    """Write one segment; the last of the three is the item that did not fit into it any more."""
     staging = storage.stage()
     try:
         writer = SegmentWriter(staging.write, kind=kind, nonce=nonce)
-        for item in parts.take():
-            writer.add(item)
-            if writer.record_count >= MAX_SEGMENT_RECORDS or writer.size_bytes >= MAX_SEGMENT_BYTES:
-                parts.is_full = True
+        following = writer.fill(items, max_records=MAX_SEGMENT_RECORDS, max_bytes=MAX_SEGMENT_BYTES)
         path = f"segments/{kind}/{writer.finish()}.seg"
         if not staging.commit(path):
             _require_whole(storage, path, writer.size_bytes)
     except BaseException:
         staging.discard()
         raise
-    return path, writer.record_count, writer.size_bytes
+    return writer, path, following
 
 
 def _require_whole(storage: Storage, path: str, size_bytes: int) -> None:
@@ -188,15 +154,7 @@ def _require_whole(storage: Storage, path: str, size_bytes: int) -> None:
         )
 
 
-def _distinct(items: Iterable[bytes]) -> Iterator[bytes]:
-    last: bytes | None = None
-    for item in items:
-        if item != last:
-            last = item
-            yield item
-
-
 def _folded(items: Iterable[bytes], fold: Fold) -> Iterator[bytes]:
     for key, group in groupby(items, key=lambda item: item[:KEY_BYTES]):
-        kept = fold(key, [item[KEY_BYTES:] for item in group])
+        kept = fold(key, list(dict.fromkeys(item[KEY_BYTES:] for item in group)))
         yield from (key + payload for payload in sorted(set(kept)))

@@ -37,14 +37,14 @@ class Compactor:
         self._storage, self._kind, self._access = storage, kind, access
         self._on_removal = on_removal
 
-    def tidy(self, *, max_journals: int) -> bool:
+    def tidy(self) -> bool:
         """Do what is due, bounded in time; was anything? Never raises for a store that fails: the next client tries
         again."""
         worked = False
         try:
             for _ in range(_MAX_ROUNDS):
                 journals = self._journals()
-                due = due_journals(self._abandoned(journals), max_journals=max_journals)
+                due = due_journals(self._abandoned(journals))
                 if due:
                     self._replace(due, self._read_journals(due))
                 due_now = due_segments(self._segments())

@@ -16,7 +16,7 @@ from blake3 import blake3
 from mlflowish import settings
 from mlflowish.errors import InvalidInputError
 from mlflowish.journals.access import access_to
-from mlflowish.journals.compaction import MAX_JOURNALS, CompactionReport, Fold
+from mlflowish.journals.compaction import MAX_LOOSE_BYTES, CompactionReport, Fold
 from mlflowish.journals.compactor import Compactor
 from mlflowish.journals.frames import KEY_BYTES, MAX_KIND_BYTES, MAX_PAYLOAD_BYTES
 from mlflowish.journals.view import View
@@ -96,6 +96,8 @@ class Journals:
         if len(key) != KEY_BYTES:
             raise _refused(key, b"")
         with self._lock:
+            if not self._view.is_loaded:
+                self._load()
             return self._view.find(key)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
@@ -151,10 +153,18 @@ class Journals:
     def __repr__(self) -> str:
         return f"Journals({self.storage.url!r}, {self.kind!r})"
 
+    def _load(self) -> None:
+        """The first look. Dead processes may have left much to parse: merge it, so that the next one that opens this
+        need not.
+        """
+        self._view.load()
+        if self._view.loose_bytes >= MAX_LOOSE_BYTES and self.storage.capabilities.append:
+            self._tidy()
+
     def _open_writer(self) -> Writer:
         options = self._options
         if self.storage.capabilities.append:
-            self._tidy(MAX_JOURNALS)
+            self._tidy()
             self._writer = JournalWriter(
                 self.storage,
                 self.kind,
@@ -162,7 +172,7 @@ class Journals:
                 self._lock,
                 roll_bytes=options["roll_bytes"],
                 fsync=options["fsync"],
-                after_sealing=lambda: self._tidy(MAX_JOURNALS),
+                after_sealing=self._tidy,
             )
             return self._writer
         from mlflowish.journals.spool import SpoolWriter
@@ -175,7 +185,7 @@ class Journals:
             folder=self._spool_folder(),
             fsync=options["fsync"],
             ship_every_s=options["ship_every_s"],
-            after_shipping=lambda: self._tidy(MAX_JOURNALS),
+            after_shipping=self._tidy,
         )
         self._writer = spool
         spool.take_over()
@@ -185,11 +195,11 @@ class Journals:
         base: Path | None = self._options["spool_dir"]
         return (base or _private_folder("spool", self.storage)) / self.kind
 
-    def _tidy(self, max_journals: int) -> None:
+    def _tidy(self) -> None:
         if not self._compacting.acquire(blocking=False):
             return
         try:
-            worked = self._compactor.tidy(max_journals=max_journals)
+            worked = self._compactor.tidy()
         finally:
             self._compacting.release()
         if worked:

@@ -13,7 +13,7 @@ import logging
 import mmap
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 
 from blake3 import blake3
@@ -64,6 +64,7 @@ class SegmentWriter:
         self._chunk = bytearray(file_header(SEGMENT_MAGIC, kind, nonce))
         self._written = 0
         self._index = bytearray()
+        self.records_seen = 0
 
     @property
     def record_count(self) -> int:
@@ -74,16 +75,33 @@ class SegmentWriter:
         """Bytes so far, without the index."""
         return self._written + len(self._chunk)
 
-    def add(self, item: bytes) -> None:
-        """Append one record (key followed by payload), not lower than the one before."""
-        chunk = self._chunk
-        self._index += ENTRY.pack(item[:KEY_BYTES], self._written + len(chunk))
-        # frame(), written out: a call less for each record of a compaction.
-        body = self._seal + FRAME_HEAD.pack(FRAME_MAGIC, len(item) - KEY_BYTES) + item
-        chunk += body[16:]
-        chunk += blake3(body).digest(CHECK_BYTES)
-        if len(chunk) >= CHUNK_BYTES:
-            self._flush()
+    def fill(self, items: Iterator[bytes], *, max_records: int, max_bytes: int) -> bytes | None:
+        """Append records (key followed by payload) that come in order, duplicates once, until they end or the segment
+        is full; the item that did not fit, if any. Never divides the records of one key.
+        """
+        # The loop of every compaction, some 3 us a record: hence frame() written out, and no calls of our own in it.
+        seal, chunk, index = self._seal, self._chunk, self._index
+        pack_entry, pack_head, written = ENTRY.pack, FRAME_HEAD.pack, self._written
+        limit, last, is_full = max_records * ENTRY_BYTES, b"", False
+        seen = 0
+        for item in items:
+            if is_full and item[:KEY_BYTES] != last[:KEY_BYTES]:
+                self.records_seen += seen
+                return item
+            seen += 1
+            if item == last:
+                continue
+            last = item
+            index += pack_entry(item, written + len(chunk))  # of which it takes the 16 bytes of the key
+            body = seal + pack_head(FRAME_MAGIC, len(item) - KEY_BYTES) + item
+            chunk += body[16:]
+            chunk += blake3(body).digest(CHECK_BYTES)
+            if len(chunk) >= CHUNK_BYTES:
+                self._flush()
+                written = self._written
+            is_full = len(index) >= limit or written + len(chunk) >= max_bytes
+        self.records_seen += seen
+        return None
 
     def finish(self) -> str:
         """Write index and footer; the name of the segment, from the hash of its bytes."""
@@ -153,11 +171,11 @@ class Segment:
         """The payloads under `key`, each verified; damaged ones are left out."""
         if not self.low <= key <= self.high:
             return []
-        offsets = self._offsets(key) if self._recovered is None else self._recovered.get(key, [])
+        offsets = self._offsets(key) if self._recovered is None else self._recovered.get(key, ())
         found = []
         for offset in offsets:
             item = read_frame(self._data, self._seal, offset)
-            if item is not None and item[:KEY_BYTES] == key:
+            if item is not None and item.startswith(key):
                 found.append(item[KEY_BYTES:])
             else:
                 _log.warning("Skipped a damaged record at byte %d of %s.", offset, self.path)
@@ -183,7 +201,7 @@ class Segment:
                 self._is_whole = self._recovered is None and blake3(view).hexdigest(NAME_BYTES) == name
         return self._is_whole
 
-    def _offsets(self, key: bytes) -> list[int]:
+    def _offsets(self, key: bytes) -> Sequence[int]:
         bucket = int.from_bytes(key[:4], "big") >> self._shift
         first, last = _U32_PAIR.unpack_from(self._data, self._fan_out + 4 * bucket)
         start = self._data_end + first * ENTRY_BYTES + bucket * CHECK_BYTES
@@ -191,9 +209,13 @@ class Segment:
         entries = self._data[start:end]
         if not self._is_checked[bucket]:
             if _bucket_check(self._seal, bucket, entries) != self._data[end : end + CHECK_BYTES]:
-                return self._recover("its index is damaged").get(key, [])
+                return self._recover("its index is damaged").get(key, ())
             self._is_checked[bucket] = 1
-        at = _find(entries, key)
+        at = entries.find(key) if len(entries) <= SCANNED_BUCKET_BYTES else _bisect(entries, key)
+        if at < 0:
+            return ()
+        if at % ENTRY_BYTES:
+            at = _find_aligned(entries, key, at)
         offsets = []
         while 0 <= at < len(entries) and entries[at : at + KEY_BYTES] == key:
             offsets.append(_U64.unpack_from(entries, at + KEY_BYTES)[0])
@@ -220,12 +242,14 @@ def map_file(local_path: str) -> Mapped:
             return b""
 
 
-def _find(entries: bytes, key: bytes) -> int:
-    if len(entries) > SCANNED_BUCKET_BYTES:
-        starts = range(0, len(entries), ENTRY_BYTES)
-        return bisect_left(starts, key, key=lambda start: entries[start : start + KEY_BYTES]) * ENTRY_BYTES
-    at = entries.find(key)
-    while at > 0 and at % ENTRY_BYTES:  # bytes across two entries that look like the key
+def _bisect(entries: bytes, key: bytes) -> int:
+    starts = range(0, len(entries), ENTRY_BYTES)
+    return bisect_left(starts, key, key=lambda start: entries[start : start + KEY_BYTES]) * ENTRY_BYTES
+
+
+def _find_aligned(entries: bytes, key: bytes, at: int) -> int:
+    """The next place where the key begins an entry; what `at` shows are bytes across two entries that look like it."""
+    while at >= 0 and at % ENTRY_BYTES:
         at = entries.find(key, at + 1)
     return at
 

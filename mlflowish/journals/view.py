@@ -77,21 +77,24 @@ class View:
         self._tails: dict[str, Tail] = {}
         self._segments: dict[str, Segment] = {}
         self._is_spooled = not storage.capabilities.append
-        self._is_loaded = False
+        self.is_loaded = False
         self._news = 0
         self.answers: dict[bytes, tuple[bytes, ...]] = {}
         self._answer_bytes = 0
 
     def find(self, key: bytes) -> tuple[bytes, ...]:
         """All payloads under `key`; looks for news before it answers that there is none."""
-        if not self._is_loaded:
-            try:
-                self.refresh()
-            except StorageError:  # unreachable: what this process has written itself is known all the same
-                if answer := self._search(key):
-                    return answer
-                raise
         return self._search(key) or (self._search(key) if self.refresh() else ())
+
+    def load(self) -> None:
+        """The first refresh. A store that cannot be reached is no error as long as this process knows records of its
+        own.
+        """
+        try:
+            self.refresh()
+        except StorageError:
+            if not self._tails:
+                raise
 
     def refresh(self, *, force: bool = False) -> bool:
         """Read what is new; was anything? `force` lists whatever the watches say."""
@@ -102,7 +105,7 @@ class View:
         for path in gone:
             self._tails.pop(path, None)
             self._access.forget(path)
-        self._is_loaded = True
+        self.is_loaded = True
         return self._news != before
 
     def sources(self) -> list[Iterator[bytes]]:
@@ -132,6 +135,11 @@ class View:
         tail.keep_until_s = time.monotonic() + UNLISTED_S
         self._tails[path] = tail
 
+    @property
+    def loose_bytes(self) -> int:
+        """How much of what it knows lies in journals that nobody writes to any more."""
+        return sum(tail.position for tail in self._tails.values() if tail.is_finished)
+
     def superseded(self, path: str) -> None:
         """This process has merged that journal: it need not be waited for in a listing."""
         if (tail := self._tails.get(path)) is not None:
@@ -140,7 +148,8 @@ class View:
     def _search(self, key: bytes) -> tuple[bytes, ...]:
         found: list[bytes] = []
         for tail in self._tails.values():
-            found += tail.records.get(key, ())
+            if key in tail.records:
+                found += tail.records[key]
         for segment in self._segments.values():
             found += segment.get(key)
         answer = tuple(found) if len(found) < 2 else tuple(sorted(set(found)))

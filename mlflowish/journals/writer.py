@@ -13,6 +13,9 @@ from mlflowish.journals.frames import JOURNAL_MAGIC, file_header, frame, new_non
 from mlflowish.journals.view import Tail, View
 from mlflowish.storage.base import Storage
 
+# Whoever opens the store next would parse it, record by record; a segment is mapped.
+SEAL_AT_CLOSE_BYTES = 256 << 10
+
 Fsync = Literal["process", "always"]
 _log = logging.getLogger("mlflowish.journals")
 
@@ -117,7 +120,7 @@ class JournalWriter:
                 merge(self._storage, self._kind, [iter(own.tail.items())], names=[own.tail.path])
                 self._storage.delete(own.tail.path)
             # The claim outlives the file, so that nobody compacts it beside us.
-            self.close()
+            self._let_go()
             self._view.refresh(force=True)
 
     def flush(self) -> None:
@@ -127,21 +130,27 @@ class JournalWriter:
 
     def close(self) -> None:
         with self._lock:
-            own, self._own = self._own, None
-            if own is not None:
-                own.disown()
-                own.close()
+            own = self._own
+            if own is not None and own.tail.position >= SEAL_AT_CLOSE_BYTES:
+                self._try_to_seal(own.tail.position)
+            self._let_go()
 
     def after_fork(self) -> None:
         if self._own is not None:
             self._own.disown()
 
     def _begin(self) -> OwnJournal:
-        self.close()
+        self._let_go()
         own = self._own = OwnJournal(self._storage, self._kind, f"journals/{self._kind}/", fsync=self._fsync)
         self._roll_at = self._roll_bytes
         self._view.adopt(own.tail)
         return own
+
+    def _let_go(self) -> None:
+        own, self._own = self._own, None
+        if own is not None:
+            own.disown()
+            own.close()
 
     def _try_to_seal(self, size: int) -> None:
         try:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,12 +87,15 @@ def run_killed(root: Path, scenario: str, at: int, *, is_after: bool) -> bool:
     if not child:
         log = os.open(root.with_suffix(".acknowledged"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         killer = Killer(at, is_after=is_after)
-        spool.LocalStorage = lambda folder: InstrumentedStorage(LocalStorage(folder, fsync="never"), killer.before, killer.after)
-        storage = InstrumentedStorage(storage_at(root, scenario), killer.before, killer.after)
-        SCENARIOS[scenario](storage, lambda number: os.write(log, b"%d\n" % number), 0)
+
+        def killing(storage: Storage) -> Storage:
+            return InstrumentedStorage(storage, killer.before, killer.after)
+
+        spool.LocalStorage = lambda folder: killing(LocalStorage(folder, fsync="never"))
+        SCENARIOS[scenario](killing(storage_at(root, scenario)), lambda number: os.write(log, b"%d\n" % number), 0)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
-    assert status == 0 or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+    assert status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL), status
     return status != 0
 
 
@@ -136,14 +140,14 @@ def main(scenario: str, folder: str) -> None:
 def in_a_child(action: Callable[[], None]) -> None:
     child = os.fork()
     if not child:
+        code = 1
         try:
             action()
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+            code = 0
+        finally:
+            if code:
+                traceback.print_exc()
+            os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -136,7 +136,9 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert spooled(tmp_path / "spool") == []
 
 
-def test_the_spool_of_a_living_process_is_left_to_it(bucket: BucketStorage, open_journals: Open, tmp_path: Path) -> None:
+def test_the_spool_of_a_living_process_is_left_to_it(
+    bucket: BucketStorage, open_journals: Open, tmp_path: Path
+) -> None:
     first = open_journals(bucket, spool_dir=tmp_path / "spool")
     first.append(key_of(1), b"one")
     second = open_journals(bucket, spool_dir=tmp_path / "spool")
@@ -204,9 +206,7 @@ def test_asking_for_absent_keys_lists_seldom(bucket: BucketStorage, open_journal
     assert bucket.requests == {}
 
 
-def test_a_second_reader_on_this_machine_fetches_nothing_again(
-    bucket: BucketStorage, open_journals: Open
-) -> None:
+def test_a_second_reader_on_this_machine_fetches_nothing_again(bucket: BucketStorage, open_journals: Open) -> None:
     journals = open_journals(bucket)
     for number in range(100):
         journals.append(key_of(number), payload_of(number))

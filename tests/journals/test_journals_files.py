@@ -140,9 +140,7 @@ def test_a_journal_that_is_being_created_is_not_taken_for_a_dead_ones(local: Sto
     assert len(list(local.list("journals/calls"))) == 1
 
 
-def test_appending_goes_on_when_somebody_removed_the_store(
-    local: Storage, open_journals: Open, tmp_path: Path
-) -> None:
+def test_appending_goes_on_when_somebody_removed_the_store(local: Storage, open_journals: Open, tmp_path: Path) -> None:
     journals = open_journals(local)
     journals.append(key_of(1), b"lost with the folder")
     for path in files_of(tmp_path / "store"):
