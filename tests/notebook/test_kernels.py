@@ -184,3 +184,15 @@ def test_magics_and_shell_lines_beside_a_step_do_not_hide_its_source(notebook: O
     assert hit(nb) == (False, "2")
     nb.run("\n\n" + cell + "  # a comment")
     assert hit(nb) == (True, "2")
+
+
+def test_a_function_means_the_same_beside_the_import_that_it_uses_and_without_it(notebook: Opener) -> None:
+    # The kernel compiles the statements of a cell one by one; the interpreter compiles a call of `math.sqrt` in
+    # another way when it sees the import.
+    nb = notebook()
+    helper = "def helper(n):\n    return math.sqrt(n)"
+    nb.run(f"import math\n\n{helper}")
+    nb.run("@mf.step\ndef work(n):\n    return helper(n)")
+    assert hit(nb, "work.call(4)") == (False, "2.0")
+    nb.run(f"# alone\n{helper}  # and with a comment")
+    assert hit(nb, "work.call(4)") == (True, "2.0")
