@@ -13,6 +13,7 @@ from mlflowish.codecs.plain import stream_of, stream_placed
 from mlflowish.codecs.refusals import damaged, sense_made
 from mlflowish.codecs.streams import dump_tree, load_tree
 from mlflowish.codecs.tree import LeafReader, LeafWriter
+from mlflowish.errors import IntegrityError
 
 _ARRAYS = {
     "csr": ("data", "indices", "indptr"),
@@ -30,8 +31,10 @@ class SparseCodec:
     executes_code = False
 
     def encode(self, value: Any, *, inline_limit: int) -> Encoded:
-        if value.data.dtype == object or (hasattr(value, "indptr") and value.indices.dtype != value.indptr.dtype):
-            raise Declined(f"a {type(value).__name__} of objects, or with index arrays of two types")
+        try:
+            _check(value, value.format)
+        except IntegrityError as error:
+            raise Declined(str(error.data["found"])) from None
         leaves = LeafWriter(inline_limit)
         arrays = tuple(getattr(value, name) for name in _ARRAYS[value.format])
         try:
@@ -55,7 +58,7 @@ def _restored(kind: str, shape: tuple[int, ...], arrays: tuple[Any, ...]) -> Any
     form, _, flavour = kind.partition("_")
     if form not in _ARRAYS or flavour not in ("matrix", "array") or len(arrays) != len(_ARRAYS[form]):
         raise damaged("sparse", f"a {kind} of {len(arrays)} arrays")
-    if not all(isinstance(array, np.ndarray) for array in arrays[:1]):
+    if not isinstance(arrays[0], np.ndarray):
         raise damaged("sparse", "its data is no array")
     # Its constructor would narrow index arrays, and so change them: they are put in as they were.
     value = getattr(scipy.sparse, kind)(shape, dtype=arrays[0].dtype)
@@ -66,17 +69,51 @@ def _restored(kind: str, shape: tuple[int, ...], arrays: tuple[Any, ...]) -> Any
 
 
 def _check(value: Any, form: str) -> None:
-    """Indexes that lead outside would make scipy's compiled loops read wild memory."""
+    """Indexes that lead outside would make scipy's compiled loops, which trust them, read wild memory."""
+    if not value.data.dtype.isnative:
+        raise damaged("sparse", "elements in the byte order of another machine")
     if form in ("csr", "csc", "bsr"):
-        dtypes = value.indices.dtype, value.indptr.dtype
-        value.check_format(full_check=True)
-        if (value.indices.dtype, value.indptr.dtype) != dtypes:
-            raise damaged("sparse", "index arrays of unequal types")
+        _check_compressed(value, form)
     elif form == "coo":
-        if len(value.coords) != len(value.shape):
+        if len(value.coords) != len(value.shape) or value.data.ndim != 1:
             raise damaged("sparse", "coordinates of another dimension")
         for places, length in zip(value.coords, value.shape, strict=True):
-            if places.shape != value.data.shape or (len(places) and not 0 <= places.min() <= places.max() < length):
-                raise damaged("sparse", "coordinates outside the shape")
-    elif value.data.ndim != 2 or value.offsets.shape != value.data.shape[:1]:
+            _check_places(places, length, value.data.shape)
+    elif value.data.ndim != 2 or not _is_index(value.offsets) or value.offsets.shape != value.data.shape[:1]:
         raise damaged("sparse", "diagonals of another number")
+
+
+def _check_compressed(value: Any, form: str) -> None:
+    # scipy's own check_format lets empty matrices through, and cuts arrays that are longer than they need to be.
+    rows, columns = value.shape if len(value.shape) == 2 else (1, value.shape[0])
+    block = value.data.shape[1:]
+    if len(block) != (2 if form == "bsr" else 0) or 0 in block:
+        raise damaged("sparse", "elements of another dimension")
+    if block and (rows % block[0] or columns % block[1]):
+        raise damaged("sparse", f"blocks of {block} in a shape of {value.shape}")
+    rows, columns = (rows // block[0], columns // block[1]) if block else (rows, columns)
+    major, minor = (columns, rows) if form == "csc" else (rows, columns)
+    starts = value.indptr
+    if not _is_index(starts) or starts.shape != (major + 1,) or starts.dtype != value.indices.dtype:
+        raise damaged("sparse", "index pointers of another kind or number")
+    if starts[0] != 0 or starts[-1] > len(value.indices) or (starts[1:] < starts[:-1]).any():
+        raise damaged("sparse", "index pointers that lead outside")
+    _check_places(value.indices, minor, value.data.shape[:1])
+
+
+def _check_places(places: Any, length: int, shape: tuple[int, ...]) -> None:
+    if not _is_index(places) or places.shape != shape:
+        raise damaged("sparse", "indexes of another kind or number")
+    if len(places) and not 0 <= places.min() <= places.max() < length:
+        raise damaged("sparse", "indexes that lead outside")
+
+
+def _is_index(array: Any) -> bool:
+    import numpy as np
+
+    return (
+        isinstance(array, np.ndarray)
+        and array.dtype in (np.int32, np.int64)
+        and array.ndim == 1
+        and array.dtype.isnative
+    )

@@ -90,7 +90,6 @@ for _ in range(rounds):
         head = bytes(damage(random, head))
     else:
         parts = [damage(random, part) if place == which else part for place, part in enumerate(parts)]
-    print(codec, head[:40], which, file=sys.stderr, flush=True) if rounds < 0 else None
     try:
         value = decode(codec, head, [Bytes(part) for part in parts], allow_pickle=False)
     except (IntegrityError, CapabilityError):
@@ -114,7 +113,7 @@ def survivors(seed, rounds):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_damage_never_crashes_and_is_mostly_found(seed):
-    assert survivors(seed, 1500) > 500
+    assert survivors(seed, 1000) > 350
 
 
 @pytest.mark.nightly

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflowish.codecs import describe
@@ -73,7 +73,17 @@ def trap(*arguments, **options):
     raise AssertionError("a user's code was called")
 
 
-HOSTILE_METHODS = ["__repr__", "__str__", "__len__", "__iter__", "__getattribute__", "__format__", "__bool__", "__eq__", "__hash__"]
+HOSTILE_METHODS = [
+    "__repr__",
+    "__str__",
+    "__len__",
+    "__iter__",
+    "__getattribute__",
+    "__format__",
+    "__bool__",
+    "__eq__",
+    "__hash__",
+]
 
 
 @pytest.mark.parametrize("base", [object, list, dict, int, str, Exception, threading.Thread])
@@ -100,7 +110,13 @@ def test_frames_with_odd_labels_are_described():
     assert describe(value) == "DataFrame 1x3: tuple int64, None int64, L int64"
 
 
-@given(st.recursive(st.none() | st.floats() | st.text() | st.binary(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@settings(max_examples=50, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_any_description_is_one_short_line(value):
     text = describe(value)
     assert 0 < len(text) <= 200

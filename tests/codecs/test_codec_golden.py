@@ -1,6 +1,7 @@
 """What was stored once stays readable, and plain formats are still written the same, byte for byte.
 
-The files in `golden/` are what earlier versions wrote; they are never rewritten. `python test_codec_golden.py` writes those that are missing.
+The files in `golden/` are what earlier versions wrote; they are never rewritten. `python test_codec_golden.py` writes
+those that are missing.
 """
 
 import collections
@@ -37,7 +38,13 @@ VALUES = {
         complex(1, -2),
         range(3),
     ],
-    "plain-numpy": [np.float64(0.5), np.str_("x"), np.datetime64("2020", "Y"), np.dtype("f4"), np.array([1, "a"], object)],
+    "plain-numpy": [
+        np.float64(0.5),
+        np.str_("x"),
+        np.datetime64("2020", "Y"),
+        np.dtype("f4"),
+        np.array([1, "a"], object),
+    ],
     "plain-pandas": [pd.Timestamp("2020", tz="UTC"), pd.Timedelta(1, unit="s"), pd.NaT, pd.NA],
     "plain-large": list(range(30_000)),
     "numpy-small": np.arange(6, dtype="<i4").reshape(2, 3),
@@ -60,12 +67,19 @@ VALUES = {
         index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", "y"]),
     ),
     "pandas-series": pd.Series([1.5, 2.5], name="s", index=pd.date_range("2020", periods=2, freq="D")),
-    "polars-frame": pl.DataFrame({"a": [1, None], "s": ["x", "y"], "e": pl.Series(["u", "v"], dtype=pl.Enum(["v", "u"]))}),
+    "polars-frame": pl.DataFrame(
+        {"a": [1, None], "s": ["x", "y"], "e": pl.Series(["u", "v"], dtype=pl.Enum(["v", "u"]))}
+    ),
     "arrow-table": pa.table({"a": [1, None], "d": pa.array(["x", "y"]).dictionary_encode()}),
     "sparse": scipy.sparse.csr_array(np.eye(3)),
 }
 
-SAME_BYTES = [name for name in VALUES if name.split("-")[0] in ("plain", "numpy", "tree", "bytes")]
+# A string that comes twice is written once, and which equal strings are one object differs between versions of Python.
+SAME_BYTES = [
+    name
+    for name in VALUES
+    if name.split("-")[0] in ("plain", "numpy", "tree", "bytes") and name != "plain-constructors"
+]
 
 
 class Part:

@@ -1,4 +1,4 @@
-"""Codec items: a generator is drained in bounded memory, read back as often as one likes, and never loses what it gave."""
+"""Codec items: a generator is drained in bounded memory and read back as often as one likes; nothing is lost."""
 
 import itertools
 import pickle
@@ -202,14 +202,14 @@ def test_memory_does_not_grow_with_the_items(store_part):
         size_bytes = 0
 
     tracemalloc.start()
-    _, encoded = drain((bytes(1000) for _ in range(60_000)), lambda part: Nowhere())
+    drain((bytes(1000) for _ in range(60_000)), lambda part: Nowhere())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 12 << 20
 
 
 def test_damage_is_refused(parts):
-    items, encoded = drain(range(50_000), parts.store)
+    _, encoded = drain(range(50_000), parts.store)
     for head, wrong in ((encoded.head, parts[1:]), (b"N.", parts), (b"", []), (encoded.head[:-4], parts)):
         with pytest.raises(IntegrityError):
             decode("items", head, list(wrong))

@@ -38,7 +38,9 @@ ARROW = {
     "no rows": TABLE.slice(0, 0),
     "batch": TABLE.to_batches()[0],
     "chunked": pa.chunked_array([[1], [], [2, None]]),
-    "chunks with dictionaries of their own": pa.chunked_array([pa.array(["a"]).dictionary_encode(), pa.array(["b"]).dictionary_encode()]),
+    "chunks with dictionaries of their own": pa.chunked_array(
+        [pa.array(["a"]).dictionary_encode(), pa.array(["b"]).dictionary_encode()]
+    ),
     "two chunks": pa.concat_tables([TABLE.drop(["d"]), TABLE.drop(["d"]).slice(1)]),
     "array": pa.array([1.5, None]),
     "text": pa.array(["é", None]),
@@ -166,7 +168,8 @@ def test_sparse_matrices_come_back_in_their_form(load, kind, inline_limit):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    dense=st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=1, max_size=4), kind=st.sampled_from(FORMS)
+    dense=st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=1, max_size=4),
+    kind=st.sampled_from(FORMS),
 )
 def test_any_sparse_matrix_comes_back(load, dense, kind):
     value = getattr(scipy.sparse, kind)(np.array(dense, dtype="i8"))
@@ -179,16 +182,32 @@ def test_index_arrays_keep_their_width(load):
     assert load(encode(wide)).indices.dtype == np.dtype("i8")
 
 
-@pytest.mark.parametrize("kind", ["csr_array", "csc_matrix", "coo_array"])
-def test_indexes_that_lead_outside_are_refused(kind):
+def with_wild_place(kind):
     value = getattr(scipy.sparse, kind)(np.eye(4))
-    if kind == "coo_array":
-        value.coords[0][2] = 1_000_000
-    else:
-        value.indices[2] = 1_000_000
-    encoded = encode(value)
+    (value.coords[0] if kind == "coo_array" else value.indices)[2] = 1_000_000
+    return value
+
+
+def with_wild_pointers():
+    value = scipy.sparse.csr_array((4, 4))
+    value.indptr[:] = [0, 1, 2, 3, 0]
+    return value
+
+
+WILD = {
+    **{kind: with_wild_place(kind) for kind in ("csr_array", "csc_matrix", "bsr_array", "coo_array")},
+    "pointers that go back": with_wild_pointers(),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_indexes_that_lead_outside_are_refused(name, monkeypatch):
+    assert encode(WILD[name]).codec == "pickle"
+    monkeypatch.setattr("mlflowish.codecs.sparse._check", lambda value, form: None)
+    encoded = encode(WILD[name])
+    monkeypatch.undo()
     with pytest.raises(IntegrityError):
-        decode(encoded.codec, encoded.head, [])
+        decode("sparse", encoded.head, [])
 
 
 class TestTorch:
@@ -262,6 +281,12 @@ class TestTorch:
     def test_damage_is_refused(self, bytes_part, store_part):
         encoded = encode(self.torch.arange(50_000))
         data = bytes(store_part(encoded.parts[0]).buffer())
-        for wrong in (data[:-1], data[:4], b"\xff" * 8 + data[8:], data.replace(b"I64", b"Q99"), data.replace(b"50000]", b"-1   ]")):
+        for wrong in (
+            data[:-1],
+            data[:4],
+            b"\xff" * 8 + data[8:],
+            data.replace(b"I64", b"Q99"),
+            data.replace(b"50000]", b"-1   ]"),
+        ):
             with pytest.raises(IntegrityError):
                 decode("torch", encoded.head, [bytes_part(wrong)])

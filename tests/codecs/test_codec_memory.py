@@ -29,7 +29,8 @@ MAKE = {
     "transposed": "value = np.ones((N // 8000, 10, 100)).transpose(2, 0, 1); small = value[:2, :2]",
     "pair": "value = (np.ones(N // 16), np.ones(N // 16)); small = (np.ones(2), np.ones(20000))",
     "frame": (
-        "import pandas as pd; value = pd.DataFrame({f'c{n}': np.ones(N // 80) for n in range(10)}); small = value.iloc[:9].copy()"
+        "import pandas as pd; value = pd.DataFrame({f'c{n}': np.ones(N // 80) for n in range(10)})\n"
+        "small = value.iloc[:9].copy()"
     ),
     "frame of rows in C order": (
         "import pandas as pd; value = pd.DataFrame(np.ones((N // 80, 10)), copy=False); small = value.iloc[:9].copy()"
@@ -39,9 +40,10 @@ MAKE = {
     "text": "value = 'x' * N; small = value[:100000]",
     "list of bytes": "value = [bytes(N // 4) for _ in range(4)]; small = [bytes(100000)]",
     "object with arrays": (
-        "class Model: pass\nvalue = Model(); value.w = np.ones(N // 8); small = Model(); small.w = np.ones(20000); import cloudpickle"
+        "import cloudpickle\nclass Model: pass\n"
+        "value = Model(); value.w = np.ones(N // 8); small = Model(); small.w = np.ones(20000)"
     ),
-    "items of a generator's list": "value = {'a': [np.ones(N // 80) for _ in range(10)]}; small = {'a': [np.ones(20000)]}",
+    "nested arrays": "value = {'a': [np.ones(N // 80) for _ in range(10)]}; small = {'a': [np.ones(20000)]}",
 }
 
 

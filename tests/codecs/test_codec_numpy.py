@@ -30,7 +30,12 @@ arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0,
 # Digests look for nan with a dot product, which may overflow without harm.
 @pytest.mark.filterwarnings("ignore:overflow encountered in dot:RuntimeWarning")
 @settings(max_examples=150, deadline=None)
-@given(array=arrays, inline_limit=st.sampled_from([0, 1 << 16]), transposed=st.booleans(), every=st.sampled_from([1, 2, -1]))
+@given(
+    array=arrays,
+    inline_limit=st.sampled_from([0, 1 << 16]),
+    transposed=st.booleans(),
+    every=st.sampled_from([1, 2, -1]),
+)
 def test_any_array_comes_back_equal_in_digest(load, array, inline_limit, transposed, every):
     if array.ndim:
         array = array[::every]
@@ -75,7 +80,7 @@ def test_unusual_arrays_come_back(roundtrip, array):
     assert digest(back) == digest(array)
 
 
-@pytest.mark.parametrize("version, dtype", [(1, "<f8"), (2, [("x" * 70000, "f8")]), (3, [("名", "f8")])])
+@pytest.mark.parametrize(("version", "dtype"), [(1, "<f8"), (2, [("x" * 70000, "f8")]), (3, [("名", "f8")])])
 def test_the_header_is_of_the_version_that_it_needs(version, dtype):
     assert encode(np.zeros(2, dtype)).head[6] == version
 
@@ -149,7 +154,7 @@ def test_what_the_file_format_cannot_say_is_pickled_and_keeps_its_type(load, val
 def test_encoding_holds_no_copy_of_the_array():
     array = np.arange(100_000.0)
     [part] = encode(array).parts
-    header, *data = part.chunks()
+    _, *data = part.chunks()
     assert np.shares_memory(np.frombuffer(data[0], "u1"), array)
 
 

@@ -96,19 +96,24 @@ FRAMES = {
     "columns only": pd.DataFrame({"a": [], "b": pd.Series([], dtype="Int8")}),
     "column names twice": pd.DataFrame([[1, 2.0, 3]], columns=["a", "a", "b"]),
     "column names of all kinds": pd.DataFrame([[1, 2, 3, 4, 5]], columns=["a", 8, ("a", 2), None, 1.5]),
-    "columns of levels": pd.DataFrame(np.eye(2), columns=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])),
+    "columns of levels": pd.DataFrame(
+        np.eye(2), columns=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])
+    ),
     "columns of dates": pd.DataFrame(np.eye(2), columns=pd.date_range("2020", periods=2)),
     "columns of categories": pd.DataFrame(np.eye(2), columns=pd.CategoricalIndex(["b", "a"])),
     "named columns": frame_with(columns=pd.Index(["a", "b"], name="names")),
     "index of levels": pd.DataFrame(
-        {"x": range(4)}, index=pd.MultiIndex.from_product([["a", "b"], pd.to_datetime(["2020", "2021"])], names=["p", None])
+        {"x": range(4)},
+        index=pd.MultiIndex.from_product([["a", "b"], pd.to_datetime(["2020", "2021"])], names=["p", None]),
     ),
     "index of levels with holes": pd.DataFrame({"x": [1, 2]}, index=pd.MultiIndex.from_arrays([["a", None], [1, 2]])),
     "index with steps": frame_with(index=pd.RangeIndex(10, 4, -3, name="r")),
     "index of floats": frame_with(index=pd.Index([0.5, np.nan])),
     "index of bytes": frame_with(index=pd.Index([1, 2], dtype="uint8")),
     "index with frequency": frame_with(index=pd.date_range("2020-01-03", periods=2, freq="B")),
-    "index of business hours": frame_with(index=pd.date_range("2020-01-03 10:00", periods=2, freq=pd.offsets.BusinessHour())),
+    "index of business hours": frame_with(
+        index=pd.date_range("2020-01-03 10:00", periods=2, freq=pd.offsets.BusinessHour())
+    ),
     "attrs": frame_with(attrs={"unit": ["m", {"scale": 2}]}),
     "array in attrs": frame_with(attrs={"weights": np.arange(3)}),
     "no duplicate labels": pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False),
@@ -144,7 +149,9 @@ cells = {
     "category": st.sampled_from(["a", "b", None]),
     "datetime64[ns]": st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)),
 }
-labels = st.one_of(st.text(max_size=2), st.integers(-3, 3), st.tuples(st.integers(0, 2), st.text(max_size=1)), st.none())
+labels = st.one_of(
+    st.text(max_size=2), st.integers(-3, 3), st.tuples(st.integers(0, 2), st.text(max_size=1)), st.none()
+)
 
 
 @st.composite

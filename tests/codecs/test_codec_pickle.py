@@ -1,4 +1,4 @@
-"""Codec pickle, the last resort: large arrays stay outside, policy can refuse it, and what cannot be pickled is named."""
+"""Codec pickle, the last resort: large arrays stay outside, policy can refuse it, what cannot be pickled is named."""
 
 import dataclasses
 import io
@@ -140,7 +140,7 @@ def test_a_class_that_is_gone_is_told_from_damage(monkeypatch, load):
     encoded = encode(module.Thing())
     assert type(load(encoded)) is module.Thing
     del module.Thing
-    with pytest.raises(CapabilityError, match="fleeting.Thing"):
+    with pytest.raises(CapabilityError, match=r"fleeting\.Thing"):
         load(encoded)
     monkeypatch.delitem(sys.modules, "fleeting")
     with pytest.raises(CapabilityError, match="fleeting"):

@@ -248,7 +248,9 @@ HOSTILE = {
     "BUILD slots into a maker": stream(
         named(CONSTRUCTORS, "zone"), b"N}\x8c\x05_make", named("builtins", "int"), b"s\x86b"
     ),
-    "BUILD into a type": stream(named("collections", "deque"), b"N}\x8c\x06append", named("builtins", "int"), b"s\x86b"),
+    "BUILD into a type": stream(
+        named("collections", "deque"), b"N}\x8c\x06append", named("builtins", "int"), b"s\x86b"
+    ),
     "persistent reference": stream(b"K\x01Q"),
     "extension code": stream(b"\x82\x01"),
     "out-of-band buffer": stream(b"\x97"),

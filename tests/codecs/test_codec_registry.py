@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mlflowish.codecs import Encoded, decode, encode, known, register
-from mlflowish.codecs import registry
+from mlflowish.codecs import Encoded, decode, encode, known, register, registry
 from mlflowish.errors import AlreadyExistsError, CapabilityError, InvalidInputError
 
 
@@ -114,7 +113,9 @@ def test_a_format_that_does_not_exist_is_refused_with_the_ones_that_do():
         encode(1, format="nunpy")
 
 
-@pytest.mark.parametrize("name", ["numpy", "plain", "bytes", "tree", "items", "pandas", "polars", "arrow", "sparse", "torch"])
+@pytest.mark.parametrize(
+    "name", ["numpy", "plain", "bytes", "tree", "items", "pandas", "polars", "arrow", "sparse", "torch"]
+)
 def test_a_format_that_cannot_store_the_value_says_so(name):
     with pytest.raises(InvalidInputError, match=name):
         encode(Celsius(3), format=name)
