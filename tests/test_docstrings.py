@@ -9,7 +9,19 @@ import pytest
 
 import mlflowish as mf
 
-FUNCTIONS = ["Dir", "File", "Store", "accept", "accepted", "active_store", "digest", "executor", "register_digester", "step", "use"]
+FUNCTIONS = [
+    "Dir",
+    "File",
+    "Store",
+    "accept",
+    "accepted",
+    "active_store",
+    "digest",
+    "executor",
+    "register_digester",
+    "step",
+    "use",
+]
 METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
 DOCUMENTED = {name: getattr(mf, name) for name in FUNCTIONS} | {
     f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS
