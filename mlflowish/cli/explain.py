@@ -74,7 +74,7 @@ def _argument(pair: str) -> tuple[str, Any]:
         return name, text
 
 
-def _step(target: str) -> Step:
+def _step(target: str) -> Step[..., Any]:
     from mlflowish.steps import Step
 
     module_name, colon, path = target.rpartition(":")

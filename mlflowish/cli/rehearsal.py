@@ -93,7 +93,7 @@ class _Watch:
             if isinstance(value, Step):
                 setattr(module, name, self._watched(name, value))
 
-    def _watched(self, name: str, step: Step) -> Any:
+    def _watched(self, name: str, step: Step[..., Any]) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             explanation = step.explain(*args, **kwargs)
             started = time.perf_counter()

@@ -16,7 +16,7 @@ from mlflowish.steps.wrapper import Step
 _marker = getattr(inspect, "markcoroutinefunction", None)
 
 
-class AsyncStep(Step):
+class AsyncStep(Step[..., Any]):
     """A coroutine function as a step: calling it gives a coroutine, of the value; `call` one of the `Call`."""
 
     def __init__(self, *arguments: Any) -> None:

@@ -10,11 +10,11 @@ from typing import Any, overload
 from mlflowish.errors import InvalidInputError, nearest
 from mlflowish.steps.asynchronous import AsyncGeneratorStep, AsyncStep
 from mlflowish.steps.options import Options, checked
-from mlflowish.steps.wrapper import Step
+from mlflowish.steps.wrapper import P, R, Step
 
 
 @overload
-def step(function: Callable[..., Any], /) -> Step: ...
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
 
 
 @overload
@@ -35,7 +35,7 @@ def step(
     lock: bool | float = False,
     format: str | None = None,
     store: Any = None,
-) -> Callable[[Callable[..., Any]], Step]: ...
+) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
 def step(
@@ -144,7 +144,7 @@ def _make(function: Any, options: Options) -> Any:
     return _kind_of_step(function)(function, options)
 
 
-def _kind_of_step(function: Any) -> type[Step]:
+def _kind_of_step(function: Any) -> type[Step[..., Any]]:
     if inspect.isasyncgenfunction(function):
         return AsyncGeneratorStep
     called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004  instances: their class's __call__

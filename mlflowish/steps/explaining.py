@@ -77,7 +77,7 @@ class Explanation:
         return card(self.step, [("why", self.reason)], body_html=body)
 
 
-def explain(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
+def explain(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
     """Compare the call with what is stored of its step."""
     identity = step.identifier.identify(args, kwargs)
     if not step.options.cache:
@@ -88,7 +88,7 @@ def explain(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explan
     return hit if hit is not None else _explain_miss(step, identity)
 
 
-def _explain_hit(step: Step, identity: Identity) -> Explanation | None:
+def _explain_hit(step: Step[..., Any], identity: Identity) -> Explanation | None:
     assert identity.key is not None
     store = step.store
     direct = store.entries(identity.key)
@@ -99,7 +99,7 @@ def _explain_hit(step: Step, identity: Identity) -> Explanation | None:
     return Explanation(step.name, True, how, identity.hex, usable[0].key.hex())
 
 
-def _explain_miss(step: Step, identity: Identity) -> Explanation:
+def _explain_miss(step: Step[..., Any], identity: Identity) -> Explanation:
     assert identity.key is not None
     store = step.store
     for entry in store.entries(identity.key):
@@ -115,7 +115,7 @@ def _explain_miss(step: Step, identity: Identity) -> Explanation:
     return Explanation(step.name, False, reason, identity.hex, nearest.key.hex(), differences)
 
 
-def _unusable(step: Step, entry: Entry) -> str:
+def _unusable(step: Step[..., Any], entry: Entry) -> str:
     max_age = step.options.max_age
     import time
 
@@ -125,7 +125,7 @@ def _unusable(step: Step, entry: Entry) -> str:
     return f"a function that ran when it was stored, and that the code does not show, has changed: {names}"
 
 
-def _present(step: Step, identity: Identity) -> Meta:
+def _present(step: Step[..., Any], identity: Identity) -> Meta:
     digests = argument_digests(step.identifier.names, identity.values, identity.token)
     arguments = tuple(
         (name, digest.hex(), writing.described(name, value))
@@ -151,7 +151,7 @@ def _paired(old: dict[str, str], new: dict[str, str]) -> list[tuple[str | None, 
     return [(old.get(name), new.get(name)) for name in {**old, **new}]
 
 
-def _differences(step: Step, identity: Identity, stored: Meta, present: Meta) -> Iterable[Difference]:
+def _differences(step: Step[..., Any], identity: Identity, stored: Meta, present: Meta) -> Iterable[Difference]:
     old = {name: (digest, text) for name, digest, text in stored.arguments}
     new = {name: (digest, text) for name, digest, text in present.arguments}
     for name in {**old, **new}:
@@ -168,7 +168,7 @@ def _differences(step: Step, identity: Identity, stored: Meta, present: Meta) ->
         yield from _code_differences(step, identity, stored)
 
 
-def _code_differences(step: Step, identity: Identity, stored: Meta) -> Iterable[Difference]:
+def _code_differences(step: Step[..., Any], identity: Identity, stored: Meta) -> Iterable[Difference]:
     before = parts.recall(step.store, bytes.fromhex(stored.fingerprint))
     assert identity.fingerprint is not None
     if before is None:

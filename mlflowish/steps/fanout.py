@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlflowish.steps.wrapper import Step
 
 
-def submit(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
+def submit(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
     """A future of the call; futures among its arguments are waited for and replaced by their results."""
     waited: list[Future] = []
     _collect(args, waited)
@@ -27,7 +27,7 @@ def submit(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
 
 
 def map_step(
-    step: Step, iterables: tuple[Any, ...], common: dict[str, Any], *, instance: tuple[Any, ...] = ()
+    step: Step[..., Any], iterables: tuple[Any, ...], common: dict[str, Any], *, instance: tuple[Any, ...] = ()
 ) -> list[Any]:
     """Results in order. Hits are read in the caller's thread, at the cost of a hit; only the rest is submitted."""
     if not iterables:

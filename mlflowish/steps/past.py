@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("time", "status", "duration_s", "arguments", "output", "key", "reason", "parent", "host")
 
 
-def history(step: Step) -> Table:
+def history(step: Step[..., Any]) -> Table:
     """Past calls of a step that ran, oldest first."""
     calls = sorted(step.store.calls(step.name), key=lambda call: (call.created_s, call.id))
     rows = []
@@ -38,7 +38,7 @@ def history(step: Step) -> Table:
     return Table(_COLUMNS, rows)
 
 
-def forget(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def forget(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """Drop the entries of one call, or all of the step's when there are no arguments."""
     store = step.store
     if not args and not kwargs:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from mlflowish.codecs import decode
 from mlflowish.errors import CapabilityError, IntegrityError, NotFoundError, StorageError, UncachedWarning
@@ -30,13 +30,17 @@ if TYPE_CHECKING:
     from mlflowish.store import Table
 
 
-class Step:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(Generic[P, R]):
     """A function as a step. Call it as the function; see `mlflowish.step`.
 
     Thread-safe. Works as a method. Picklable where its function is importable; cloudpickle carries the others.
     """
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+    def __init__(self, function: Callable[P, R], options: Options) -> None:
         functools.update_wrapper(self, function)
         self.fn = function
         self.options = options
@@ -45,10 +49,11 @@ class Step:
 
     # -- calling -----------------------------------------------------------------------------------
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         identity = self.identifier.identify(args, kwargs)
         found = self._look_up(identity)
-        return found[1] if found is not None else self._compute(identity, args, kwargs).value
+        value: R = found[1] if found is not None else self._compute(identity, args, kwargs).value
+        return value
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Like calling it, but the whole `Call`: value, hit, key, inputs, output, duration, and why it is uncached if
@@ -303,7 +308,7 @@ class Step:
 class BoundStep:
     """A step as the method of an instance: everything that a `Step` has, with the instance as first argument."""
 
-    def __init__(self, step: Step, instance: Any) -> None:
+    def __init__(self, step: Step[..., Any], instance: Any) -> None:
         self.__wrapped__ = step
         self.__self__ = instance
         self.__name__ = getattr(step, "__name__", step.name)
@@ -333,7 +338,7 @@ def load_value(store: Store, entry: Entry) -> Any:
     return decode(entry.codec, entry.head, readers, allow_pickle=store.allow_pickle)
 
 
-def _is_importable(step: Step) -> bool:
+def _is_importable(step: Step[..., Any]) -> bool:
     import sys
 
     module = sys.modules.get(getattr(step.fn, "__module__", "") or "")
