@@ -219,7 +219,7 @@ groups.distinct(
     "kinds of missing",
     *[
         lambda v=v: pd.Series([1, v], dtype=object)
-        for v in (None, np.nan, pd.NA, pd.NaT, "nan", "None", np.datetime64("NaT"))
+        for v in (None, np.nan, pd.NA, pd.NaT, "nan", "None", np.datetime64("NaT", "s"))
     ],
 )
 groups.alike(
