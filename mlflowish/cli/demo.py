@@ -44,6 +44,7 @@ def demo(edit: bool, location: Location, as_json: bool) -> None:
     """
     _require_scikit_learn()
     location = Location(_absolute(location.url), location.options)
+    location.open().create()  # a store that cannot be written says so now, not after the work
     folder = Path(tempfile.mkdtemp(prefix="mlflowish-demo-"))
     try:
         document = (
