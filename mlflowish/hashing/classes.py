@@ -13,6 +13,7 @@ import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mlflowish.hashing.ambient import registered_classes
 from mlflowish.hashing.fields import fields_of
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class
@@ -46,6 +47,7 @@ def record_class(walk: Walk, number: int, cls: type, label: str) -> bytes:
     for base in cls.__dict__.get("__orig_bases__", ()):
         if is_generic(base) or not isinstance(base, type):
             out += b"o" + walk.edge(base, label, lenient=True)
+    out += registered_classes(walk, cls, label)
     fields, covered = fields_of(walk, cls, label)
     out += fields
     out += _attributes(walk, cls, label, covered)

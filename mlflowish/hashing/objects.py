@@ -4,11 +4,14 @@ expressions.
 
 from __future__ import annotations
 
+import contextvars
 import functools
+import threading
 import types
 import typing
 from typing import TYPE_CHECKING, Any
 
+from mlflowish.hashing.ambient import record_context_variable, record_thread_local
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.leaves import is_typing, module_of
 from mlflowish.hashing.packages import realm_of_module
@@ -133,4 +136,6 @@ _RECORDERS: dict[type, Recorder] = {
     functools.singledispatchmethod: _single_dispatch_method,
     functools._lru_cache_wrapper: _cache,
     types.CodeType: _code,
+    contextvars.ContextVar: record_context_variable,
+    threading.local: record_thread_local,
 }

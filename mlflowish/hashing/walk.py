@@ -16,8 +16,17 @@ from blake3 import blake3
 
 from mlflowish.errors import UncacheableError
 from mlflowish.hashing import describe, digests, opaque
+from mlflowish.hashing.ambient import decimal_context
 from mlflowish.hashing.guards import Guards
-from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class, project_function, public_name
+from mlflowish.hashing.leaves import (
+    is_generic,
+    kept_name,
+    leaf_name,
+    module_of,
+    project_class,
+    project_function,
+    public_name,
+)
 from mlflowish.hashing.packages import Realm, realm_of_module
 from mlflowish.hashing.parts import Kind, Part
 
@@ -158,7 +167,7 @@ class Walk:
         self.attributes.add(name.rpartition(".")[2])
         if not self.done and (realm or realm_of_module(module)) == "package":
             self.packages.setdefault(top)
-        return b"X" + sized(module) + sized(name)
+        return b"X" + sized(module) + sized(name) + decimal_context(self, module)
 
     # Values
 
@@ -177,8 +186,11 @@ class Walk:
         def redigest(current: Any) -> bytes:
             return digests.digest(current, code=hook, path=label)
 
-        def hook(obj: object, path: str) -> bytes:
-            return self.edge(obj, path, name=name, escapes=escapes, lenient=lenient)
+        def hook(inner: object, path: str) -> bytes:
+            if inner is obj:
+                # It is taken for code by the value digest, and is no kind of code that is walked into.
+                return self._named(inner, label, name=name)
+            return self.edge(inner, path, name=name, escapes=escapes, lenient=lenient)
 
         try:
             found = redigest(obj)
@@ -200,6 +212,16 @@ class Walk:
         found = b"O" + sized(kind) + sized(name)
         self.add_part(label, "opaque", blake3(found).digest(16), lambda: kind)
         return found
+
+    def _named(self, obj: Any, label: str, *, name: str) -> bytes:
+        found = kept_name(obj)
+        if found is not None:
+            return self.leaf(found)
+        raise UncacheableError(
+            f"Cannot tell what {label} ({type_name(type(obj))}) does: it is code without a name that leads to it. "
+            "Define it with def in your project, or pass depends=[...] and version=.",
+            path=label,
+        )
 
     def _undigestible(self, obj: Any, label: str, error: UncacheableError, *, name: str, lenient: bool) -> bytes:
         public = public_name(obj)

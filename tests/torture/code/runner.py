@@ -51,6 +51,7 @@ def _lay_out(case: Case, folder: Path, index: int) -> dict[str, dict[str, Any]]:
             "folder": str(place),
             "call": case.call,
             "store": str(base / "store"),
+            "needs": case.needs,
         }
     return jobs
 

@@ -67,3 +67,30 @@ def test_there_are_enough_cases_and_their_names_are_distinct() -> None:
     names = [(group, case.name) for group, cases in _ALL.items() for case in cases]
     assert len(names) >= 150
     assert len(set(names)) == len(names)
+
+
+_SAMPLE = [parameter for index, parameter in enumerate(_PARAMETERS) if index % 13 == 0]
+
+
+def _hits_exactly_when_it_may(found: runner.Outcome, case: Case) -> None:
+    for side in ("first", "again", "edited"):
+        assert "error" not in found[side], found[side]["error"]
+    assert not found["first"]["hit"]
+    assert found["first"]["uncacheable"] is None, found["first"]
+    if found["first"].get("raised"):
+        assert not found["edited"]["hit"]
+        return
+    assert found["again"]["hit"], "the same code in another process must read the result back"
+    assert found["again"]["result"] == found["first"]["result"] or case.opaque_result
+    assert ("HIT" if found["edited"]["hit"] else "MISS") == case.expect
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("group", "case"), _PARAMETERS)
+def test_a_step_hits_exactly_when_it_may(outcomes: Any, group: str, case: Case) -> None:
+    _hits_exactly_when_it_may(outcomes(group, "step")[case.name], case)
+
+
+@pytest.mark.parametrize(("group", "case"), _SAMPLE)
+def test_a_sample_of_steps_hits_exactly_when_it_may(tmp_path: Path, group: str, case: Case) -> None:
+    _hits_exactly_when_it_may(runner.run([case], tmp_path, "step")[case.name], case)
