@@ -13,13 +13,27 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from journal_worlds import BucketStorage, InstrumentedStorage, Killer, key_of, payload_of
+from journal_worlds import BucketStorage, key_of, payload_of
 
 from mlflowish.journals import Journals, spool
 from mlflowish.storage.base import Storage
 from mlflowish.storage.local import LocalStorage
+from mlflowish.testing.faults import Call, Fault, FaultyStorage
 
 Acknowledge = Callable[[int], None]
+
+
+class DieAt:
+    """One fault at the `at`-th call of all storages that share this plan."""
+
+    def __init__(self, at: int, fault: Fault) -> None:
+        self._at, self._fault = at, fault
+        self._seen: list[Call] = []
+
+    def __call__(self, call: Call) -> Fault | None:
+        if not any(call is seen for seen in self._seen):
+            self._seen.append(call)
+        return self._fault if self._seen[-1] is call and len(self._seen) == self._at else None
 
 
 class FolderBucket(BucketStorage):
@@ -36,7 +50,7 @@ def append(storage: Storage, acknowledge: Acknowledge, first: int) -> None:
 
 def roll(storage: Storage, acknowledge: Acknowledge, first: int) -> None:
     journals = Journals(storage, "calls", roll_bytes=400)
-    for number in range(first, first + 30):
+    for number in range(first, first + 16):
         journals.append(key_of(number), payload_of(number))
         acknowledge(number)
 
@@ -86,13 +100,10 @@ def run_killed(root: Path, scenario: str, at: int, *, is_after: bool) -> bool:
     child = os.fork()
     if not child:
         log = os.open(root.with_suffix(".acknowledged"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        killer = Killer(at, is_after=is_after)
-
-        def killing(storage: Storage) -> Storage:
-            return InstrumentedStorage(storage, killer.before, killer.after)
-
-        spool.LocalStorage = lambda folder: killing(LocalStorage(folder, fsync="never"))
-        SCENARIOS[scenario](killing(storage_at(root, scenario)), lambda number: os.write(log, b"%d\n" % number), 0)
+        plan = DieAt(at, Fault.KILL_AFTER if is_after else Fault.KILL_BEFORE)
+        spool.LocalStorage = lambda folder: FaultyStorage(LocalStorage(folder, fsync="never"), plan)
+        storage = FaultyStorage(storage_at(root, scenario), plan)
+        SCENARIOS[scenario](storage, lambda number: os.write(log, b"%d\n" % number), 0)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     assert status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL), status

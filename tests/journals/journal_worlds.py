@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from mlflowish.errors import StorageError
 from mlflowish.storage.base import Appender, Capabilities, ObjectInfo, Staging, Storage
@@ -106,71 +103,3 @@ class BucketStorage(Wrapper):
         if self.is_cut_off:
             raise StorageError("the network is unreachable")
         self.requests[name] = self.requests.get(name, 0) + 1
-
-
-class InstrumentedStorage(Wrapper):
-    """Calls `before(name, path)` and `after(name, path)` around everything that changes or reads the store."""
-
-    def __init__(self, inner: Storage, before: Callable[[str], None], after: Callable[[str], None]) -> None:
-        super().__init__(inner)
-        self.before, self.after = before, after
-
-    def _around(self, name: str, action: Callable[..., Any], *arguments: Any) -> Any:
-        self.before(name)
-        result = action(*arguments)
-        self.after(name)
-        return result
-
-    def get(self, path: str, start: int = 0, end: int | None = None) -> bytes:
-        return self._around("get", self.inner.get, path, start, end)
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        return self._around("put_if_absent", self.inner.put_if_absent, path, data)
-
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        return iter(self._around("list", lambda: list(self.inner.list(prefix))))
-
-    def delete(self, path: str) -> None:
-        self._around("delete", self.inner.delete, path)
-
-    def stage(self) -> Staging:
-        return _Instrumented(self._around("stage", self.inner.stage), self)
-
-    def open_append(self, path: str) -> Appender:
-        return _Instrumented(self._around("open_append", self.inner.open_append, path), self)
-
-
-class _Instrumented:
-    def __init__(self, inner: Any, storage: InstrumentedStorage) -> None:
-        self._inner, self._around = inner, storage._around
-
-    def write(self, data: bytes) -> Any:
-        return self._around("write", self._inner.write, data)
-
-    def commit(self, path: str) -> bool:
-        return self._around("commit", self._inner.commit, path)
-
-    def discard(self) -> None:
-        self._inner.discard()
-
-    def sync(self) -> None:
-        self._inner.sync()
-
-    def close(self) -> None:
-        self._around("close", self._inner.close)
-
-
-class Killer:
-    """`kill -9` of this process at the `at`-th storage call, before or after it is done."""
-
-    def __init__(self, at: int, *, is_after: bool) -> None:
-        self.calls, self._at, self._is_after = 0, at, is_after
-
-    def before(self, name: str) -> None:
-        self.calls += 1
-        if self.calls == self._at and not self._is_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def after(self, name: str) -> None:
-        if self.calls == self._at and self._is_after:
-            os.kill(os.getpid(), signal.SIGKILL)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journal_worlds import BucketStorage, key_of, payload_of
@@ -19,6 +20,7 @@ from mlflowish.journals import Journals
 from mlflowish.storage.base import Storage
 from mlflowish.storage.local import LocalStorage
 from mlflowish.storage.memory import MemoryStorage
+from mlflowish.storage.open import open_storage
 
 Open = Callable[..., Journals]
 HERE = Path(__file__).parent
@@ -294,3 +296,31 @@ def test_two_stores_of_one_machine_have_spools_of_their_own(tmp_path: Path, open
     second.close()
     assert [payload for _, payload in open_journals(one).scan()] == [b"one"]
     assert [payload for _, payload in open_journals(two).scan()] == [b"two"]
+
+
+def test_a_real_s3_endpoint_holds_journals(moto_url: tuple[str, dict[str, Any]], open_journals: Open) -> None:
+    url, options = moto_url
+    first, second = open_storage(url, **options), open_storage(url, **options)
+    journals, reader = open_journals(first), open_journals(second)
+    for number in range(40):
+        journals.append(key_of(number), payload_of(number))
+        if number % 10 == 9:
+            journals.flush()
+    assert all(reader.get(key_of(number)) == (payload_of(number),) for number in range(40))
+    assert reader.compact().journals_merged == 4
+    assert len(list(first.list("journals/calls"))) == 0
+    assert dict(open_journals(first).scan()) == {key_of(number): payload_of(number) for number in range(40)}
+
+
+def test_an_interpreter_that_ends_ships_to_a_real_s3_endpoint(moto_url: tuple[str, dict[str, Any]]) -> None:
+    """Clients of object stores need threads, which an interpreter that ends does not lend for long."""
+    url, options = moto_url
+    script = (
+        "from mlflowish.journals import Journals\n"
+        "from mlflowish.storage import open_storage\n"
+        f"journals = Journals(open_storage({url!r}, **{options!r}), 'calls', ship_every_s=600.0)\n"
+        f"journals.append({key_of(1)!r}, b'the last words')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert Journals(open_storage(url, **options), "calls").get(key_of(1)) == (b"the last words",)

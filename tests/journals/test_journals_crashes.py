@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from journal_worlds import key_of, payload_of
+from journal_worlds import BucketStorage, key_of, payload_of
 
+from mlflowish.errors import StorageError
 from mlflowish.journals import Journals
+from mlflowish.storage.base import Storage
 from mlflowish.storage.local import LocalStorage
+from mlflowish.storage.memory import MemoryStorage
+from mlflowish.testing.faults import At, Fault, FaultyStorage
 
 HERE = Path(__file__).parent
 
@@ -29,6 +34,47 @@ def test_nothing_acknowledged_is_gone_wherever_the_process_dies(tmp_path: Path, 
 
 def test_nothing_acknowledged_is_gone_wherever_a_shipping_process_dies(tmp_path: Path) -> None:
     run("crash_driver.py", "ship", tmp_path)
+
+
+ERRORS = [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.TORN, Fault.FULL, Fault.TWICE, Fault.STALE_LIST]
+
+
+@pytest.mark.parametrize("is_bucket", [False, True], ids=["local", "bucket"])
+@pytest.mark.parametrize("fault", ERRORS, ids=lambda fault: fault.value)
+def test_nothing_acknowledged_is_gone_whichever_call_fails(tmp_path: Path, fault: Fault, is_bucket: bool) -> None:
+    number = 0
+    while True:
+        number += 1
+        memory = MemoryStorage(f"{tmp_path}/{fault.value}/{number}")
+        inner = BucketStorage(memory) if is_bucket else memory
+        faulty = FaultyStorage(inner, At(number, fault))
+        acknowledged = work_through(faulty, tmp_path / f"spool-{number}")
+        healthy = Journals(inner, "calls", spool_dir=tmp_path / f"spool-{number}", ship_every_s=600.0)
+        healthy.flush()
+        found = dict(healthy.scan())
+        assert {key_of(n): payload_of(n) for n in acknowledged}.items() <= found.items(), faulty.calls[number - 1]
+        assert all(payload_of(n) == found.get(key_of(n), payload_of(n)) for n in range(100))
+        healthy.close()
+        if len(faulty.calls) < number:
+            break
+    assert number > 30
+
+
+def work_through(storage: Storage, spool_dir: Path) -> list[int]:
+    """Append, ship, roll and compact, whatever fails; what was acknowledged."""
+    acknowledged = []
+    journals = Journals(storage, "calls", spool_dir=spool_dir, roll_bytes=500, refresh_s=0.0, ship_every_s=600.0)
+    for number in range(30):
+        with contextlib.suppress(StorageError):
+            journals.append(key_of(number), payload_of(number))
+            acknowledged.append(number)
+        if number % 10 == 9:
+            for act in (journals.flush, journals.compact, lambda: journals.get(key_of(99))):
+                with contextlib.suppress(StorageError):
+                    act()
+    with contextlib.suppress(StorageError):
+        journals.close()
+    return acknowledged
 
 
 WRITER = """

@@ -190,3 +190,19 @@ def test_a_torn_tail_is_followed_by_whole_records(tmp_path: Path, open_journals:
     appender.write(whole[300:])
     assert reader.get(key_of(1)) == (b"x" * 1000,)
     appender.close()
+
+
+def test_a_torn_tail_that_is_taken_back_and_written_anew_is_read(tmp_path: Path) -> None:
+    """The file is as long as it was when it ended in torn bytes, and is read again all the same."""
+    journals = Journals(LocalStorage(str(tmp_path)), "calls")
+    journals.append(key_of(1), b"first")
+    (path,) = (tmp_path / "journals/calls").iterdir()
+    intact = path.read_bytes()
+    nonce = bytes.fromhex(path.stem)
+    second = frame(seal_of("calls", nonce), key_of(2) + b"second")
+    reader = Journals(LocalStorage(str(tmp_path)), "calls")
+    path.write_bytes(intact + frame(seal_of("calls", nonce), key_of(3) + b"x" * 99)[: len(second)])
+    assert reader.get(key_of(2)) == ()
+    path.write_bytes(intact + second)
+    assert reader.get(key_of(2)) == (b"second",)
+    journals.close()

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from journal_worlds import InstrumentedStorage, Wrapper, key_of, payload_of
+from journal_worlds import Wrapper, key_of, payload_of
 
 from mlflowish.errors import FormatVersionError, ReadOnlyError, StorageError
 from mlflowish.journals import Journals
 from mlflowish.journals.frames import FILE_HEAD, JOURNAL_MAGIC, SEGMENT_MAGIC, file_header, new_nonce
 from mlflowish.storage.base import Appender, Storage
 from mlflowish.storage.local import LocalStorage
+from mlflowish.testing.faults import Call, Fault, FaultyStorage
 
 Open = Callable[..., Journals]
 
@@ -173,69 +174,47 @@ def test_a_read_only_store_is_read_and_refuses_appends(local: Storage, open_jour
     assert len(list(reader.scan())) == 30
 
 
-class FullDisk(InstrumentedStorage):
-    """Half of each write gets through while there is no space."""
+class Switch:
+    """A fault at the calls of some operations, as long as it is on."""
 
-    def __init__(self, inner: Storage) -> None:
-        super().__init__(inner, lambda name: None, lambda name: None)
-        self.is_full = False
+    def __init__(self, fault: Fault, *operations: str) -> None:
+        self.is_on, self._fault, self._operations = False, fault, operations
 
-    def open_append(self, path: str) -> Appender:
-        return TornAppender(self.inner.open_append(path), self)  # type: ignore[return-value]  # duck-typed
-
-    def stage(self) -> object:
-        if self.is_full:
-            raise StorageError("no space left on device")
-        return self.inner.stage()
+    def __call__(self, call: Call) -> Fault | None:
+        return self._fault if self.is_on and call.operation in self._operations else None
 
 
-class TornAppender:
-    def __init__(self, inner: Appender, disk: FullDisk) -> None:
-        self.path, self._inner, self._disk = inner.path, inner, disk
-
-    def write(self, data: bytes) -> int:
-        if self._disk.is_full:
-            self._inner.write(data[: len(data) // 2])
-            raise StorageError("no space left on device", path=self.path)
-        return self._inner.write(data)
-
-    def sync(self) -> None:
-        self._inner.sync()
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def test_a_full_disk_loses_nothing_and_appending_goes_on_after_it(local: Storage, open_journals: Open) -> None:
-    disk = FullDisk(local)
-    journals, follower = open_journals(disk), open_journals(local)
+@pytest.mark.parametrize("fault", [Fault.FULL, Fault.TORN])
+def test_a_full_disk_loses_nothing_and_appending_goes_on_after_it(
+    local: Storage, open_journals: Open, fault: Fault
+) -> None:
+    disk = Switch(fault, "append.write")
+    journals, follower = open_journals(FaultyStorage(local, disk)), open_journals(local)
     journals.append(key_of(1), b"before")
-    disk.is_full = True
-    with pytest.raises(StorageError, match="space"):
-        journals.append(key_of(2), b"refused")
-    assert follower.get(key_of(2)) == ()
-    disk.is_full = False
-    journals.append(key_of(3), b"after")
+    disk.is_on = True
+    for number in range(2, 5):
+        with pytest.raises(StorageError, match="Planned"):
+            journals.append(key_of(number), b"refused")
+        assert follower.get(key_of(number)) == ()
+    disk.is_on = False
+    journals.append(key_of(5), b"after")
     for reader in (journals, follower, open_journals(local)):
-        assert list(reader.scan()) == sorted([(key_of(1), b"before"), (key_of(3), b"after")])
+        assert list(reader.scan()) == sorted([(key_of(1), b"before"), (key_of(5), b"after")])
 
 
 def test_a_roll_that_finds_no_space_leaves_the_journal_as_it_is(local: Storage, open_journals: Open) -> None:
-    disk = FullDisk(local)
-    journals = open_journals(disk, roll_bytes=1_000)
-    stage, disk.stage = disk.stage, _no_space  # type: ignore[method-assign]  # only segments find no space
+    disk = Switch(Fault.FULL, "stage.write")
+    journals = open_journals(FaultyStorage(local, disk), roll_bytes=1_000)
+    disk.is_on = True
     for number in range(100):
         journals.append(key_of(number), payload_of(number))
-    disk.stage = stage  # type: ignore[method-assign]
+    assert not any(info.path.startswith("segments/") for info in local.list(""))
+    disk.is_on = False
     for number in range(100, 120):
         journals.append(key_of(number), payload_of(number))
     reader = open_journals(local)
     assert all(reader.get(key_of(number)) == (payload_of(number),) for number in range(120))
     assert any(info.path.startswith("segments/") for info in local.list(""))
-
-
-def _no_space() -> object:
-    raise StorageError("no space left on device")
 
 
 @pytest.mark.parametrize(
