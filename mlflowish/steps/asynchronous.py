@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from mlflowish.steps.calls import Call
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.job import Job
-from mlflowish.steps.running import run_async
+from mlflowish.steps.options import Options
+from mlflowish.steps.running import pause_s, seeding, timed_out
 from mlflowish.steps.wrapper import Step
 
 _marker = getattr(inspect, "markcoroutinefunction", None)
@@ -79,3 +80,19 @@ class AsyncGeneratorStep(AsyncStep):
 
     async def _drained(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         return [item async for item in self.fn(*args, **kwargs)]
+
+
+async def run_async(function: Callable[[], Any], options: Options, *, step: str, key: bytes | None) -> Any:
+    """Await `function()`, with the step's retries, timeout and seed. Raises what its last attempt raised."""
+    for attempt in range(options.retries + 1):
+        try:
+            with seeding(options, key):
+                return await asyncio.wait_for(function(), options.timeout)
+        except Exception as error:
+            if attempt < options.retries:
+                await asyncio.sleep(pause_s(attempt))
+                continue
+            if isinstance(error, TimeoutError) and options.timeout is not None:
+                raise timed_out(step, options.timeout) from error
+            raise
+    raise AssertionError("unreachable: the last attempt returns or raises")

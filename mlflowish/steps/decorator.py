@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 from mlflowish.errors import InvalidInputError, nearest
-from mlflowish.steps.asynchronous import AsyncGeneratorStep, AsyncStep
 from mlflowish.steps.options import Options, checked
 from mlflowish.steps.wrapper import P, R, Step
 
@@ -145,10 +144,13 @@ def _make(function: Any, options: Options) -> Any:
 
 
 def _kind_of_step(function: Any) -> type[Step[..., Any]]:
-    if inspect.isasyncgenfunction(function):
-        return AsyncGeneratorStep
+    is_generator = inspect.isasyncgenfunction(function)
     called = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004  instances: their class's __call__
-    return AsyncStep if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called) else Step
+    if not (is_generator or inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)):
+        return Step
+    from mlflowish.steps.asynchronous import AsyncGeneratorStep, AsyncStep  # asyncio is heavy, and rarely needed
+
+    return AsyncGeneratorStep if is_generator else AsyncStep
 
 
 def _kind(found: Any) -> str:

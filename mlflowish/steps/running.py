@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import ctypes
 import threading
 import time
 from collections.abc import Callable
@@ -23,40 +21,27 @@ def run(function: Callable[[], Any], options: Options, *, step: str, key: bytes 
     """`function()`, with the step's retries, timeout and seed. Raises what its last attempt raised."""
     for attempt in range(options.retries + 1):
         try:
-            with _seeding(options, key):
+            with seeding(options, key):
                 return function() if options.timeout is None else _bounded(function, options.timeout, step)
         except Exception:
             if attempt == options.retries:
                 raise
-            time.sleep(_pause_s(attempt))
+            time.sleep(pause_s(attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-async def run_async(function: Callable[[], Any], options: Options, *, step: str, key: bytes | None) -> Any:
-    """The same for a function that gives an awaitable."""
-    for attempt in range(options.retries + 1):
-        try:
-            with _seeding(options, key):
-                return await asyncio.wait_for(function(), options.timeout)
-        except Exception as error:
-            if attempt < options.retries:
-                await asyncio.sleep(_pause_s(attempt))
-                continue
-            if isinstance(error, TimeoutError) and options.timeout is not None:
-                raise _timeout(step, options.timeout) from error
-            raise
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _seeding(options: Options, key: bytes | None) -> AbstractContextManager[None]:
+def seeding(options: Options, key: bytes | None) -> AbstractContextManager[None]:
+    """A block with seeded generators, if the step asks for them."""
     return seeded(key) if options.seed and key is not None else nullcontext()
 
 
-def _pause_s(attempt: int) -> float:
+def pause_s(attempt: int) -> float:
+    """How long to wait after a failed attempt: twice as long each time, within bounds."""
     return float(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt))
 
 
-def _timeout(step: str, timeout_s: float) -> StepTimeoutError:
+def timed_out(step: str, timeout_s: float) -> StepTimeoutError:
+    """The error for a step whose time is up."""
     return StepTimeoutError(
         f"{step} ran longer than its timeout of {timeout_s:g} s and was given up. "
         "Raise @step(timeout=...), or make it faster.",
@@ -82,7 +67,7 @@ def _bounded(function: Callable[[], Any], timeout_s: float, step: str) -> Any:
     thread.join(timeout_s)
     if not outcome:
         _interrupt(thread)
-        raise _timeout(step, timeout_s)
+        raise timed_out(step, timeout_s)
     succeeded, result = outcome[0]
     if succeeded:
         return result
@@ -94,5 +79,7 @@ class _GiveUp(BaseException):
 
 
 def _interrupt(thread: threading.Thread) -> None:
+    import ctypes
+
     if thread.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_GiveUp))
