@@ -114,7 +114,8 @@ class Step(Generic[P, R]):
     def usable(self, entry: Entry) -> bool:
         """May this entry be read back now: young enough, and its observed dependencies unchanged?"""
         max_age = self.options.max_age
-        if max_age is not None and time.time() - entry.created_s > max_age:
+        # Dated ahead of now, by a clock that was wrong, a result would stay young for as long as that.
+        if max_age is not None and abs(time.time() - entry.created_s) > max_age:
             return False
         return not entry.observed or still_valid(entry.observed)
 
