@@ -151,6 +151,9 @@ class ColumnWriter:
         return "period", values.dtype.name
 
     def _interval(self, values: Any, name: str) -> Description:
+        if getattr(values.left, "freq", None) is not None or getattr(values.right, "freq", None) is not None:
+            # Before pandas 3 the ends of an interval_range kept its frequency.
+            raise Declined("intervals whose ends have a frequency")
         left = self.add(values.left.array, f"{name}.left")
         right = self.add(values.right.array, f"{name}.right")
         return "interval", left, right, values.closed

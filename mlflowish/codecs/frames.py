@@ -235,7 +235,8 @@ def _frame_of(blocks: list[tuple[Any, Any]], index: Any, labels: Any) -> Any:
         columns = {place: values for block, places in blocks for place, values in _columns_of(block, places)}
         frame = pd.DataFrame({place: columns[place] for place in sorted(columns)}, index=index, copy=False)
         frame.columns = labels
-        return frame
+        # A copy joins what would be too many blocks.
+        return frame.copy() if len(columns) >= _FRAGMENTED else frame
     return create_dataframe_from_blocks(blocks, index, labels)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlflowish.codecs.base import Declined
-from mlflowish.codecs.refusals import damaged
+from mlflowish.codecs.refusals import damaged, not_here
 
 _MOST_INLINE = 10_000
 _INDEXES = [
@@ -72,4 +72,7 @@ def string_dtype(storage: str, missing: str) -> Any:
     import numpy as np
     import pandas as pd
 
-    return pd.StringDtype(storage, na_value=np.nan) if missing == "nan" else pd.StringDtype(storage)
+    try:
+        return pd.StringDtype(storage, na_value=np.nan) if missing == "nan" else pd.StringDtype(storage)
+    except TypeError as error:
+        raise not_here("pandas", f"pandas {pd.__version__} has no text of dtype str") from error

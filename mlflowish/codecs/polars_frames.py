@@ -11,7 +11,7 @@ from typing import Any
 from mlflowish.codecs.arrow import stream_in, with_stream
 from mlflowish.codecs.base import Declined, Encoded, Part, PartReader
 from mlflowish.codecs.ipc import SUFFIX, ipc_part, read_ipc
-from mlflowish.codecs.refusals import damaged, sense_made
+from mlflowish.codecs.refusals import damaged, not_here, sense_made
 from mlflowish.codecs.slabs import buffers_part
 
 _SLACK_BYTES = 1 << 16
@@ -34,16 +34,28 @@ class PolarsCodec:
             raise Declined("a frame without columns")
         own = not _survives_arrow(frame)
         part = _own_part(frame) if own else _arrow_part(frame)
-        meta = ("series" if is_series else "frame", value.name if is_series else "", frame.height, own)
+        meta = (
+            "series" if is_series else "frame",
+            value.name if is_series else "",
+            frame.height,
+            own,
+            _type_names(frame),
+        )
         return with_stream(self.name, meta, part, inline_limit)
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> Any:
         with sense_made(self.name):
-            (kind, name, rows, own), buffer = stream_in(self.name, head, parts)
+            (kind, name, rows, own, types), buffer = stream_in(self.name, head, parts)
             frame = _unpanicked(lambda: _own_frame(buffer) if own else _arrow_frame(buffer))
             if frame.height != rows or kind not in ("frame", "series") or (kind == "series" and frame.width != 1):
                 raise damaged(self.name, f"a {kind} of {rows} rows, and {frame.height} rows in {frame.width} columns")
+            if _type_names(frame) != types:
+                raise not_here(self.name, f"this version of polars reads {types} as {_type_names(frame)}")
             return frame.to_series().rename(name) if kind == "series" else frame
+
+
+def _type_names(frame: Any) -> list[str]:
+    return [type(dtype).__name__ if not isinstance(dtype, type) else dtype.__name__ for dtype in frame.dtypes]
 
 
 def _survives_arrow(frame: Any) -> bool:
@@ -52,19 +64,24 @@ def _survives_arrow(frame: Any) -> bool:
     import pyarrow as pa
 
     try:
-        return bool(pl.from_arrow(frame.clear().to_arrow(compat_level=pl.CompatLevel.newest())).schema == frame.schema)
+        return bool(pl.from_arrow(_table(frame.clear())).schema == frame.schema)
     except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, NotImplementedError):
         return False
 
 
 def _arrow_part(frame: Any) -> Part:
-    import polars as pl
-
-    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    table = _table(frame)
     if table.nbytes > 2 * frame.estimated_size() + _SLACK_BYTES:
         # A filtered frame still holds all the text that it was filtered from; the older layout has only what is left.
         table = frame.to_arrow()
     return ipc_part(table.schema, table.to_batches())
+
+
+def _table(frame: Any) -> Any:
+    """The frame as Arrow, text as views, which costs no copy; older versions of polars copy."""
+    import polars as pl
+
+    return frame.to_arrow(compat_level=pl.CompatLevel.newest()) if hasattr(pl, "CompatLevel") else frame.to_arrow()
 
 
 def _arrow_frame(buffer: memoryview) -> Any:

@@ -44,27 +44,28 @@ _BUILTIN_CODECS = {
     "pickle": "mlflowish.codecs.pickled:PickleCodec",
 }
 
+_PANDAS_TYPES = {
+    "DataFrame": "frame",
+    "Series": "series",
+    "Index": "indexes.base",
+    "RangeIndex": "indexes.range",
+    "MultiIndex": "indexes.multi",
+    "DatetimeIndex": "indexes.datetimes",
+    "TimedeltaIndex": "indexes.timedeltas",
+    "PeriodIndex": "indexes.period",
+    "IntervalIndex": "indexes.interval",
+    "CategoricalIndex": "indexes.category",
+}
+
 _BUILTIN_TYPES = {
     "numpy.ndarray": "numpy",
     "numpy.memmap": "numpy",
-    **dict.fromkeys(
-        [
-            f"pandas.{kind}"
-            for kind in [
-                "DataFrame",
-                "Series",
-                "Index",
-                "RangeIndex",
-                "MultiIndex",
-                "DatetimeIndex",
-                "TimedeltaIndex",
-                "PeriodIndex",
-                "IntervalIndex",
-                "CategoricalIndex",
-            ]
-        ],
-        "pandas",
-    ),
+    **{
+        f"{module}.{kind}": "pandas"
+        for kind, home in _PANDAS_TYPES.items()
+        # Before version 3 its classes named the modules that they are written in.
+        for module in ("pandas", f"pandas.core.{home}")
+    },
     "polars.dataframe.frame.DataFrame": "polars",
     "polars.series.series.Series": "polars",
     "torch.Tensor": "torch",
