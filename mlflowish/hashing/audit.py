@@ -43,10 +43,12 @@ class Watch:
     watched.
     """
 
-    __slots__ = ("_fingerprint", "_on", "_parent", "_token", "codes")
+    __slots__ = ("_fingerprint", "_on", "_parent", "_token", "codes", "strangers")
 
     def __init__(self, fingerprint: Fingerprint | None, *, on: bool) -> None:
         self.codes: dict[int, CodeType] = {}
+        # Threads that were there before: what they run is somebody else's.
+        self.strangers: frozenset[int | None] = frozenset()
         self._fingerprint = fingerprint
         self._on = on
         self._parent: Watch | None = None
@@ -157,6 +159,7 @@ class _Monitor:
     def start(self, watch: Watch) -> None:
         with self._lock:
             self._watches[id(watch)] = watch
+            watch.strangers = frozenset(thread.ident for thread in threading.enumerate())
             self._threads.add(threading.get_ident())
             if self._tool is None:
                 sys.setprofile(self._profiled)
@@ -186,7 +189,7 @@ class _Monitor:
             return disable
         watch = _current.get()
         if watch is None:
-            # A thread of a pool has no context of its own: it is ours if nobody else is watched.
+            # A new thread has no context of its own: it is ours if nobody else is watched.
             watch = self._only()
         if watch is not None:
             watch.codes[id(code)] = code
@@ -201,7 +204,9 @@ class _Monitor:
 
     def _only(self) -> Watch | None:
         watches = list(self._watches.values())
-        return watches[-1] if watches and len(self._threads) == 1 else None
+        if not watches or len(self._threads) > 1 or threading.get_ident() in watches[0].strangers:
+            return None
+        return watches[-1]
 
     def _is_project(self, filename: str) -> bool:
         known = self._project.get(filename)

@@ -60,6 +60,9 @@ def bytecode_unit(code: CodeType) -> Unit:
             references.setdefault(key, reference)
             if reference.root in _SEES_GLOBALS and reference.origin is None:
                 dynamic.add(reference.root)
+        for reference in _imports_by_text(inner):
+            references.setdefault((reference.root, (), reference.origin, False), reference)
+    dynamic |= attributes & {"import_module", "__import__"}
     return Unit(
         digest=blake3(tag + normalised(code)).digest(16),
         references=tuple(references.values()),
@@ -111,6 +114,15 @@ def _references(code: CodeType, unit: CodeType) -> Iterator[Reference]:
             constants.append(instruction.argval)
     if pending is not None:
         yield pending
+
+
+def _imports_by_text(code: CodeType) -> Iterator[Reference]:
+    """Texts that may name a module, where the code imports by text."""
+    if {"import_module", "__import__"} & set(code.co_names):
+        for text in code.co_consts:
+            if isinstance(text, str) and text.strip(".").replace(".", "_").isidentifier():
+                dots = len(text) - len(text.lstrip("."))
+                yield Reference(text, (), ImportOrigin(dots, text[dots:], None), escapes=True)
 
 
 def _imports(module: str, level: int, names: object) -> Iterator[Reference]:

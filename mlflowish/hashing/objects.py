@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 def recorder_of(obj: Any) -> Recorder | None:
     """How an object that is made of others is recorded; None for a plain value."""
     cls = type(obj)
-    recorder = _RECORDERS.get(cls)
-    if recorder is not None:
-        return recorder
     if is_typing(obj):
         return _type_expression
     for base, found in _RECORDERS.items():

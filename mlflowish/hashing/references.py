@@ -118,7 +118,7 @@ def _fed(walk: Walk, space: Space, reference: Reference) -> bytes | None:
     cell = space.cells.get(reference.root)
     found = space.names.get(reference.root, MISSING) if cell is None else cell_content(cell)
     method = reference.attrs[0] if reference.attrs else "[]"
-    if method not in _FED.get(type(found), ()):
+    if not any(type(found) is kind and method in methods for kind, methods in _FED.items()):
         return None
     if cell is None:
         walk.guards.binding(space.names, reference.root, found)

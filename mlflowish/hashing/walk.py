@@ -84,7 +84,7 @@ class Walk:
         `name` is what the program calls it, `escapes` whether the program may look at its `__name__`, and `lenient`
         whether it is all right if it cannot be digested (it is not known to be used).
         """
-        if type(obj) in _PLAIN:
+        if is_plain(obj):
             return self._plain(obj, label)
         if isinstance(obj, types.FunctionType):
             return self._function(obj, label, escapes=escapes)
@@ -183,14 +183,16 @@ class Walk:
         if opaque.is_harmless(type(obj)):
             return self.opaque(obj, label, name=name)
 
+        target = obj
+
         def redigest(current: Any) -> bytes:
             return digests.digest(current, code=hook, path=label)
 
-        def hook(inner: object, path: str) -> bytes:
-            if inner is obj:
+        def hook(obj: object, path: str) -> bytes:
+            if obj is target:
                 # It is taken for code by the value digest, and is no kind of code that is walked into.
-                return self._named(inner, label, name=name)
-            return self.edge(inner, path, name=name, escapes=escapes, lenient=lenient)
+                return self._named(obj, label, name=name)
+            return self.edge(obj, path, name=name, escapes=escapes, lenient=lenient)
 
         try:
             found = redigest(obj)
@@ -301,11 +303,20 @@ def code_label(function: types.FunctionType, fallback: str) -> str:
     return f"{module}.{function.__qualname__}" if isinstance(module, str) else fallback
 
 
+def is_plain(obj: Any) -> bool:
+    """Whether an object is of a builtin type without parts."""
+    try:
+        return type(obj) in _PLAIN
+    except TypeError:
+        # A class whose metaclass cannot be hashed is none of these.
+        return False
+
+
 def is_immutable(obj: Any) -> bool:
     """Whether a value can never change, so that its identity says everything."""
-    if type(obj) in _PLAIN:
+    if is_plain(obj):
         return True
-    if type(obj) in (tuple, frozenset):
+    if type(obj) is tuple or type(obj) is frozenset:
         return all(is_immutable(item) for item in obj)
     return False
 
