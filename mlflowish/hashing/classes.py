@@ -14,10 +14,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.ambient import registered_classes
+from mlflowish.hashing.constants import sized
+from mlflowish.hashing.describe import value_text
 from mlflowish.hashing.fields import fields_of
 from mlflowish.hashing.guards import MISSING
-from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class
+from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class, type_name
 from mlflowish.hashing.packages import realm_of_file, realm_of_module
+from mlflowish.hashing.references import Space, references
+from mlflowish.hashing.units import statement_unit
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -36,7 +40,6 @@ _GENERATED_SCOPES = ("__create_fn__.", "_create_fn.")
 
 def record_class(walk: Walk, number: int, cls: type, label: str) -> bytes:
     """The record of a project class."""
-    from mlflowish.hashing.walk import sized
 
     out = bytearray(b"C" + sized(cls.__name__))
     if type(cls) is not type:
@@ -68,7 +71,6 @@ def _without_numbers(record: bytearray) -> bytes:
 
 
 def _attributes(walk: Walk, cls: type, label: str, covered: frozenset[str]) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     namespace = cls.__dict__
     walk.guards.size(namespace, len(namespace))
@@ -113,7 +115,6 @@ def _made_by_library(base: type) -> bool:
 
 def annotations_of(walk: Walk, cls: type, label: str) -> bytes:
     """Edges to the annotations in the body of a class, in their order."""
-    from mlflowish.hashing.walk import sized
 
     # The annotations of this very class, as they were written.
     found = vars(cls).get("__annotations__")
@@ -128,9 +129,6 @@ def annotations_of(walk: Walk, cls: type, label: str) -> bytes:
 
 def hint_edge(walk: Walk, hint: Any, label: str, names: dict[str, Any]) -> bytes:
     """An edge to an annotation: an object, or text that names one."""
-    from mlflowish.hashing.functions import references
-    from mlflowish.hashing.references import Space
-    from mlflowish.hashing.units import statement_unit
 
     if not isinstance(hint, str):
         return walk.edge(hint, label, lenient=True)
@@ -146,7 +144,6 @@ def hint_edge(walk: Walk, hint: Any, label: str, names: dict[str, Any]) -> bytes
 
 def subclasses_of(cls: type) -> list[type]:
     """Live project subclasses, in an order that does not depend on the process."""
-    from mlflowish.hashing.walk import type_name
 
     live: list[type] = type.__subclasses__(cls)
     found = [sub for sub in live if project_class(sub) or leaf_name(sub) is None]
@@ -155,7 +152,6 @@ def subclasses_of(cls: type) -> list[type]:
 
 def _text(cls: type) -> str:
     """The class line and its plain attributes."""
-    from mlflowish.hashing.describe import value_text
 
     bases = ", ".join(base.__qualname__ for base in cls.__bases__ if base is not object)
     lines = [f"class {cls.__qualname__}({bases}):" if bases else f"class {cls.__qualname__}:"]

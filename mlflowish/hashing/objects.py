@@ -12,9 +12,11 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.ambient import record_context_variable, record_thread_local
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.leaves import is_typing, module_of
 from mlflowish.hashing.packages import realm_of_module
+from mlflowish.hashing.source import unit_of
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Recorder, Walk
@@ -99,13 +101,11 @@ def _inner(obj: Any) -> Any:
 
 
 def _code(walk: Walk, number: int, obj: types.CodeType, label: str) -> bytes:
-    from mlflowish.hashing.source import unit_of
 
     return b"code" + unit_of(obj).digest
 
 
 def _type_expression(walk: Walk, number: int, obj: Any, label: str) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     origin = typing.get_origin(obj)
     if origin is not None:
