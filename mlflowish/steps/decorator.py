@@ -116,8 +116,10 @@ def step(
 
 
 def _make(function: Any, options: Options) -> Any:
-    if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(_make(function.__func__, options))
+    if isinstance(function, classmethod):
+        return ClassMethodStep(_make(function.__func__, options))
+    if isinstance(function, staticmethod):
+        return staticmethod(_make(function.__func__, options))
     if isinstance(function, Step):
         raise InvalidInputError(
             f"{function.name} is a step already; give its options in one @step(...)", found=function.name
@@ -141,6 +143,16 @@ def _make(function: Any, options: Options) -> Any:
                 f"step(ignore=...): there is no parameter '{name}'; there are: {known}", option="ignore"
             )
     return _kind_of_step(function)(function, options)
+
+
+class ClassMethodStep(classmethod):  # type: ignore[type-arg]  # generic in typeshed, not worth naming here
+    """A step above `@classmethod`: bound to the class, with `call`, `is_cached` and all else that a step has.
+
+    A plain `classmethod` binds only the call itself; Python 3.13 no longer asks what it wraps how to bind.
+    """
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.__func__.__get__(type(instance) if owner is None else owner)
 
 
 def _kind_of_step(function: Any) -> type[Step[..., Any]]:
