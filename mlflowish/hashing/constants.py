@@ -25,3 +25,9 @@ def constant_bytes(value: object) -> bytes:
     if isinstance(value, frozenset):
         return b"z%d:" % len(value) + b"".join(sorted(map(constant_bytes, value)))
     raise TypeError(f"a constant of type {type(value).__qualname__} in code")
+
+
+def sized(text: str) -> bytes:
+    """A text with its length in front."""
+    raw = text.encode("utf-8", "surrogatepass")
+    return b"%d:" % len(raw) + raw

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from mlflowish.hashing.constants import sized
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -53,7 +56,6 @@ def fields_of(walk: Walk, cls: type, label: str) -> Fields:
 
 
 def _dataclass(walk: Walk, cls: Any, label: str) -> Fields:
-    from mlflowish.hashing.walk import sized
 
     out = bytearray(b"dataclass")
     params = cls.__dataclass_params__
@@ -72,7 +74,6 @@ def _dataclass(walk: Walk, cls: Any, label: str) -> Fields:
 
 
 def _attrs(walk: Walk, cls: Any, label: str) -> Fields:
-    from mlflowish.hashing.walk import sized
 
     out = bytearray(b"attrs")
     for field in cls.__attrs_attrs__:
@@ -90,7 +91,6 @@ def _attrs(walk: Walk, cls: Any, label: str) -> Fields:
 
 
 def _pydantic(walk: Walk, cls: Any, label: str) -> Fields:
-    from mlflowish.hashing.walk import mapping_edges, sized
 
     fields = cls.__dict__.get("__pydantic_fields__") or {}
     out = bytearray(b"pydantic")
@@ -108,7 +108,6 @@ def _pydantic(walk: Walk, cls: Any, label: str) -> Fields:
 
 def _pydantic_hooks(walk: Walk, hooks: Any, label: str) -> bytes:
     """Validators and serializers: the function, and what it was declared for."""
-    from mlflowish.hashing.walk import sized
 
     out = bytearray()
     for group in getattr(hooks, "__slots__", ()) or getattr(hooks, "__dataclass_fields__", ()):
@@ -124,7 +123,6 @@ def _pydantic_hooks(walk: Walk, hooks: Any, label: str) -> bytes:
 
 
 def _enum(walk: Walk, cls: Any, label: str) -> Fields:
-    from mlflowish.hashing.walk import mapping_edges, sized
 
     out = bytearray(b"enum")
     for name, member in cls.__members__.items():
@@ -137,7 +135,6 @@ def _enum(walk: Walk, cls: Any, label: str) -> Fields:
 
 
 def _named_tuple(walk: Walk, cls: Any, label: str) -> Fields:
-    from mlflowish.hashing.walk import sized
 
     out = bytearray(b"namedtuple")
     for name in cls._fields:
@@ -145,3 +142,11 @@ def _named_tuple(walk: Walk, cls: Any, label: str) -> Fields:
         if name in cls._field_defaults:
             out += b"=" + walk.edge(cls._field_defaults[name], f"{label}.{name}", name=name)
     return bytes(out), _NAMED_TUPLE_METHODS | frozenset(cls._fields) | {"__new__", "__match_args__"}
+
+
+def mapping_edges(walk: Walk, items: Mapping[str, Any], label: str, *, lenient: bool = False) -> bytes:
+    """Edges to the values of a mapping, by sorted name."""
+    out = bytearray(b"{")
+    for name in sorted(items):
+        out += sized(name) + walk.edge(items[name], f"{label}.{name}", name=name, lenient=lenient)
+    return bytes(out + b"}")

@@ -16,9 +16,11 @@ from blake3 import blake3
 from mlflowish.errors import InvalidInputError
 from mlflowish.hashing import bytecode
 from mlflowish.hashing import packages as package_rules
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.leaves import module_of
 from mlflowish.hashing.parts import Part, diff
-from mlflowish.hashing.walk import Walk, sized
+from mlflowish.hashing.static import module_by_name, name_in_module
+from mlflowish.hashing.walk import Walk
 
 __all__ = ["Codes", "Fingerprint", "Part", "code_identity", "diff", "fingerprint"]
 
@@ -146,7 +148,6 @@ _identities_lock = threading.Lock()
 
 def static_identity(module: str, name: str) -> bytes | None:
     """The identity of a name of a project module by its source, loaded or not; None if the source does not tell."""
-    from mlflowish.hashing.static import name_in_module
 
     walk = Walk()
     body = name_in_module(walk, module, name)
@@ -186,7 +187,6 @@ def _own_package(entry: Any) -> str | None:
 
 
 def _declared(walk: Walk, item: object, label: str) -> bytes:
-    from mlflowish.hashing.static import module_by_name
 
     if isinstance(item, str):
         found = module_by_name(walk, item)

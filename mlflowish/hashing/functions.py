@@ -6,8 +6,14 @@ from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import describe, source
+from mlflowish.hashing.classes import hint_edge
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING, cell_content
-from mlflowish.hashing.references import Space, resolve
+from mlflowish.hashing.leaves import type_name
+from mlflowish.hashing.library import library_edge
+from mlflowish.hashing.modules import namespace_edge
+from mlflowish.hashing.opaque import is_immutable
+from mlflowish.hashing.references import Space, references
 from mlflowish.hashing.units import Unit
 
 if TYPE_CHECKING:
@@ -60,8 +66,6 @@ def record_foreign(walk: Walk, number: int, function: FunctionType, label: str) 
 
 
 def _hints(walk: Walk, function: FunctionType, label: str) -> bytes:
-    from mlflowish.hashing.classes import hint_edge
-    from mlflowish.hashing.walk import sized
 
     out = bytearray(b"h")
     for name, hint in sorted(function.__annotations__.items()):
@@ -80,32 +84,8 @@ def space_of(function: FunctionType, label: str) -> Space:
     return Space(function.__globals__, builtins, cells, label)
 
 
-def references(walk: Walk, unit: Unit, space: Space) -> bytes:
-    """Edges for all references of a unit, in their order."""
-    out = bytearray()
-    for reference in unit.references:
-        out += b"," + resolve(walk, space, reference)
-    cell = space.cells.get("__class__")
-    if cell is not None:
-        out += b"c" + cell_edge(walk, cell, f"{space.label}.__class__", "__class__")
-    return bytes(out)
-
-
-def cell_edge(
-    walk: Walk, cell: CellType, label: str, name: str, *, escapes: bool = False, lenient: bool = False
-) -> bytes:
-    """An edge to the content of a closure variable; which variable it is counts, because closures can share one."""
-    content = cell_content(cell)
-    walk.guards.cell(cell, content)
-    number = walk.identity(cell)
-    if content is MISSING:
-        return b"A" + number
-    return b"c" + number + walk.edge(content, label, name=name, escapes=escapes, lenient=lenient)
-
-
 def _library_cell(walk: Walk, cell: CellType, label: str, name: str) -> bytes:
     """The content of a variable that a library's wrapper closes over: options and functions, not its caches."""
-    from mlflowish.hashing.library import library_edge
 
     content = cell_content(cell)
     walk.guards.cell(cell, content)
@@ -129,7 +109,6 @@ def defaults(walk: Walk, function: FunctionType, label: str, *, lenient: bool = 
 
 def mutable_defaults(walk: Walk, function: FunctionType, label: str) -> bytes:
     """Defaults of the entry that can change from call to call."""
-    from mlflowish.hashing.walk import is_immutable
 
     out = bytearray(b"m")
     for value in function.__defaults__ or ():
@@ -148,7 +127,6 @@ def wrapped(walk: Walk, function: FunctionType, label: str) -> bytes:
 
 
 def _whole_namespace(walk: Walk, function: FunctionType, unit: Unit, label: str) -> bytes:
-    from mlflowish.hashing.modules import namespace_edge
 
     calls = ", ".join(f"{name}()" for name in sorted(unit.dynamic))
     walk.note(f"{label} uses {calls}, which can reach any name: everything in its module counts.")
@@ -157,7 +135,6 @@ def _whole_namespace(walk: Walk, function: FunctionType, unit: Unit, label: str)
 
 def _registry(walk: Walk, registry: Any, label: str) -> bytes:
     """The implementations of a `functools.singledispatch` function, by class."""
-    from mlflowish.hashing.walk import type_name
 
     items = list(registry.items())
     walk.guards.probe(lambda: list(registry.items()), items)

@@ -131,3 +131,14 @@ def _lookup(module: str, qualname: str) -> Any:
         namespace = getattr(found, "__dict__", None)
         found = namespace.get(part) if namespace is not None else None
     return found
+
+
+def type_name(cls: type) -> str:
+    """The name of a class for people."""
+    return f"{module_of(cls)}.{cls.__qualname__}"
+
+
+def code_label(function: types.FunctionType, fallback: str) -> str:
+    """The name of a function for people."""
+    module = function.__globals__.get("__name__")
+    return f"{module}.{function.__qualname__}" if isinstance(module, str) else fallback

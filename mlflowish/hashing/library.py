@@ -12,8 +12,11 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import opaque
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.leaves import module_of, project_class
+from mlflowish.hashing.objects import recorder_of
+from mlflowish.hashing.opaque import is_immutable
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -25,8 +28,6 @@ _MAX_ITEMS = 1_000
 
 def library_edge(walk: Walk, obj: Any, label: str, name: str) -> bytes:
     """An edge to something that a library's object or closure refers to."""
-    from mlflowish.hashing.objects import recorder_of
-    from mlflowish.hashing.walk import is_immutable, sized
 
     if is_immutable(obj) or isinstance(obj, (type, types.FunctionType, types.ModuleType)):
         return walk.edge(obj, label, name=name, lenient=True)
@@ -45,7 +46,6 @@ def library_edge(walk: Walk, obj: Any, label: str, name: str) -> bytes:
 
 
 def _container(walk: Walk, obj: Any, label: str, name: str) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     if len(obj) > _MAX_ITEMS:
         return walk.edge(obj, label, name=name, lenient=True)
@@ -78,7 +78,6 @@ def _contents(obj: Any) -> list[Any]:
 
 def _record_state(walk: Walk, number: int, obj: Any, label: str) -> bytes:
     """The record of a library object: its type, and the options that it holds."""
-    from mlflowish.hashing.walk import sized
 
     cls = type(obj)
     out = bytearray(b"library" + walk.leaf((module_of(cls), cls.__qualname__)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.packages import file_digest, realm_of_loaded
 
@@ -54,7 +55,6 @@ def _record_namespace(walk: Walk, number: int, namespace: dict[str, Any], label:
 
 
 def _names(walk: Walk, namespace: dict[str, Any], label: str) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     notebook = "get_ipython" in namespace
     walk.guards.size(namespace, len(namespace))

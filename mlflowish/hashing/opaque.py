@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range})
 # Qualified names along the class's MRO; nothing is imported to look at them.
 _HARMLESS = frozenset(
     {
@@ -85,3 +88,21 @@ def is_harmless(cls: type) -> bool:
 def is_sentinel(value: object) -> bool:
     """A bare `object()`: it means nothing but itself."""
     return type(value) is object
+
+
+def is_plain(obj: Any) -> bool:
+    """Whether an object is of a builtin type without parts."""
+    try:
+        return type(obj) in _PLAIN
+    except TypeError:
+        # A class whose metaclass cannot be hashed is none of these.
+        return False
+
+
+def is_immutable(obj: Any) -> bool:
+    """Whether a value can never change, so that its identity says everything."""
+    if is_plain(obj):
+        return True
+    if type(obj) is tuple or type(obj) is frozenset:
+        return all(is_immutable(item) for item in obj)
+    return False

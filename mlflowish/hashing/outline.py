@@ -21,6 +21,10 @@ from mlflowish.hashing.parts import Kind
 from mlflowish.hashing.scopes import Bindings, ImportOrigin
 from mlflowish.hashing.units import TooDeepError, Unit, statement_unit
 
+# What a module knows about itself and its place: moving it must not cost results.
+PLACE = frozenset(
+    {"__name__", "__file__", "__spec__", "__loader__", "__package__", "__path__", "__builtins__", "__cached__"}
+)
 _COMPILED = (".so", ".pyd", ".dylib")
 _BINDING_STATEMENTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from mlflowish.errors import UncacheableError
 from mlflowish.hashing import digests, source
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.units import TooDeepError, function_unit
 
@@ -69,7 +70,6 @@ def _is_written(
 
 
 def _class_patches(walk: Walk, live: Any, node: ast.ClassDef, label: str) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     if not isinstance(live, type):
         return b"" if node.decorator_list else b"!" + walk.edge(live, label)

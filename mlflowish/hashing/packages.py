@@ -6,7 +6,6 @@ version; everything else is the project, wherever it lies.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import site
@@ -15,11 +14,14 @@ import sysconfig
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from blake3 import blake3
 
 from mlflowish.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 Realm = Literal["project", "package", "stdlib"]
 Precision = Literal["exact", "minor", "major", "ignore"]
@@ -148,6 +150,9 @@ def _import_names(info: str, name: str) -> set[str]:
 @cache
 def distribution_of(top: str) -> tuple[str, str] | None:
     """The distribution and version that brings the top-level import name `top`, or None when nothing claims it."""
+    # 15 ms to import, and needed only where an installed package is reached.
+    import importlib.metadata
+
     candidates = [_KNOWN.get(top, top), top]
     folder = _folder_of(top)
     for candidate in candidates:
@@ -165,7 +170,7 @@ def distribution_of(top: str) -> tuple[str, str] | None:
     return None
 
 
-def _named(found: importlib.metadata.Distribution) -> tuple[str, str]:
+def _named(found: Distribution) -> tuple[str, str]:
     return str(found.metadata["Name"]).lower().replace("_", "-"), str(found.version)
 
 

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mlflowish.hashing.guards import MISSING
+from mlflowish.hashing.constants import sized
+from mlflowish.hashing.guards import MISSING, cell_content
+from mlflowish.hashing.leaves import leaf_name, project_class, project_function
+from mlflowish.hashing.modules import namespace_edge
+from mlflowish.hashing.outline import PLACE
 from mlflowish.hashing.packages import realm_of_loaded
 from mlflowish.hashing.scopes import Reference
+from mlflowish.hashing.static import imported
+from mlflowish.hashing.units import Unit
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
 
-# What a module knows about itself and its place: moving it must not cost results.
-PLACE = frozenset(
-    {"__name__", "__file__", "__spec__", "__loader__", "__package__", "__path__", "__builtins__", "__cached__"}
-)
 # Names that calls use which are handled elsewhere, so they need no guard of their own.
 _FUNCTION_FACTS = frozenset({"__name__", "__qualname__", "__module__", "__doc__", "__annotations__"})
 
@@ -39,13 +41,33 @@ class Space:
         return found if isinstance(found, str) else "?"
 
 
+def references(walk: Walk, unit: Unit, space: Space) -> bytes:
+    """Edges for all references of a unit, in their order."""
+    out = bytearray()
+    for reference in unit.references:
+        out += b"," + resolve(walk, space, reference)
+    cell = space.cells.get("__class__")
+    if cell is not None:
+        out += b"c" + cell_edge(walk, cell, f"{space.label}.__class__", "__class__")
+    return bytes(out)
+
+
+def cell_edge(
+    walk: Walk, cell: CellType, label: str, name: str, *, escapes: bool = False, lenient: bool = False
+) -> bytes:
+    """An edge to the content of a closure variable; which variable it is counts, because closures can share one."""
+    content = cell_content(cell)
+    walk.guards.cell(cell, content)
+    number = walk.identity(cell)
+    if content is MISSING:
+        return b"A" + number
+    return b"c" + number + walk.edge(content, label, name=name, escapes=escapes, lenient=lenient)
+
+
 def resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
     """The edge that a reference stands for."""
-    from mlflowish.hashing.walk import sized
 
     if reference.origin is not None:
-        from mlflowish.hashing.static import imported
-
         return imported(walk, space, reference)
     if reference.fed and (edge := _fed(walk, space, reference)) is not None:
         return edge
@@ -71,7 +93,6 @@ def resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
 
 def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], label: str, space: Space) -> bytes:
     """Follow attributes through modules, then refer to what is there."""
-    from mlflowish.hashing.walk import sized
 
     position, name = 0, reference.root
     last = len(attrs) - 1 if reference.stored else len(attrs)
@@ -112,8 +133,6 @@ def _fed(walk: Walk, space: Space, reference: Reference) -> bytes | None:
 
     None if what the name means is no builtin container with that method: it then counts like any other value.
     """
-    from mlflowish.hashing.guards import cell_content
-    from mlflowish.hashing.walk import sized
 
     cell = space.cells.get(reference.root)
     found = space.names.get(reference.root, MISSING) if cell is None else cell_content(cell)
@@ -139,8 +158,6 @@ _FED: dict[type, frozenset[str]] = {
 
 
 def _through_cell(walk: Walk, space: Space, reference: Reference, cell: CellType) -> bytes:
-    from mlflowish.hashing.functions import cell_edge
-    from mlflowish.hashing.guards import cell_content
 
     content = cell_content(cell)
     label = f"{space.label}.{reference.root}"
@@ -154,7 +171,6 @@ def _through_cell(walk: Walk, space: Space, reference: Reference, cell: CellType
 
 def _library_value(walk: Walk, found: Any, module: ModuleType, name: str) -> bytes:
     """Something in a library: known by the place where it is kept, or by its own public name."""
-    from mlflowish.hashing.leaves import leaf_name
 
     named = leaf_name(found) if isinstance(found, (type, FunctionType)) else None
     return walk.leaf(named if named is not None else (module.__name__, name))
@@ -162,7 +178,6 @@ def _library_value(walk: Walk, found: Any, module: ModuleType, name: str) -> byt
 
 def _leads_back(found: Any) -> bool:
     """Whether something found in a library is the project's own: a library can be patched."""
-    from mlflowish.hashing.leaves import project_class, project_function
 
     if found is sys.modules:
         return True
@@ -200,7 +215,6 @@ def _not_there(walk: Walk, module: ModuleType, attrs: tuple[str, ...], label: st
 
 
 def _module_table(walk: Walk, space: Space) -> bytes:
-    from mlflowish.hashing.modules import namespace_edge
 
     walk.note(f"{space.label} uses sys.modules, which can reach any module: everything in its own module counts.")
     return b"*" + namespace_edge(walk, space.names, space.label)
@@ -231,6 +245,5 @@ def _space_number(walk: Walk, namespace: dict[str, Any]) -> int:
 
 
 def _rest(attrs: tuple[str, ...]) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     return b"".join(b"." + sized(attr) for attr in attrs)

@@ -10,6 +10,10 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import source
+from mlflowish.hashing.classes import annotations_of, subclasses_of
+from mlflowish.hashing.constants import sized
+from mlflowish.hashing.functions import defaults
+from mlflowish.hashing.leaves import code_label
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -33,13 +37,10 @@ _ORDER = frozenset({"__dict__", "vars", "getmembers"})
 
 def reflected(walk: Walk) -> frozenset[str]:
     """Note on the walk what reflection adds to its records; returns what was noted."""
-    from mlflowish.hashing.walk import sized
 
     found: dict[str, bytes] = {}
     read = walk.attributes
     if walk.entry_reused and walk.entry is not None:
-        from mlflowish.hashing.functions import defaults
-
         found["defaults"] = defaults(walk, walk.entry, walk.entry.__qualname__)
     for number, obj in enumerate(walk.visited()):
         if isinstance(obj, FunctionType):
@@ -53,7 +54,6 @@ def reflected(walk: Walk) -> frozenset[str]:
 
 
 def _function_facts(walk: Walk, function: FunctionType, number: int, read: set[str]) -> dict[str, bytes]:
-    from mlflowish.hashing.walk import code_label, sized
 
     found: dict[str, bytes] = {}
     if read & _DOCS:
@@ -74,8 +74,6 @@ def _function_facts(walk: Walk, function: FunctionType, number: int, read: set[s
 
 
 def _class_facts(walk: Walk, cls: type, number: int, read: set[str]) -> dict[str, bytes]:
-    from mlflowish.hashing.classes import subclasses_of
-    from mlflowish.hashing.walk import sized
 
     found: dict[str, bytes] = {}
     if read & _DOCS:
@@ -97,6 +95,5 @@ def _class_facts(walk: Walk, cls: type, number: int, read: set[str]) -> dict[str
 
 
 def _hints(walk: Walk, cls: Any) -> bytes:
-    from mlflowish.hashing.classes import annotations_of
 
     return annotations_of(walk, cls, cls.__qualname__)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import builtins
 from typing import TYPE_CHECKING
 
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.modules import compiled_edge
-from mlflowish.hashing.outline import Outline, Statement, outline_of, package_modules
+from mlflowish.hashing.outline import PLACE, Outline, Statement, outline_of, package_modules
 from mlflowish.hashing.overlay import patched
-from mlflowish.hashing.references import PLACE
 from mlflowish.hashing.scopes import ImportOrigin, Reference
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def name_in_module(walk: Walk, module: str, name: str) -> bytes | None:
 
 
 def _imported(walk: Walk, package: str, reference: Reference, *, hops: int) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     assert reference.origin is not None
     origin = _absolute(reference.origin, package)
@@ -69,7 +68,6 @@ def _absolute(origin: ImportOrigin, package: str) -> ImportOrigin | None:
 
 
 def _from_origin(walk: Walk, origin: ImportOrigin, attrs: tuple[str, ...], *, stored: bool, hops: int) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     outline = outline_of(origin.module)
     if outline is None:
@@ -118,7 +116,6 @@ def _whole(walk: Walk, outline: Outline) -> bytes:
 
 
 def _record_whole(walk: Walk, number: int, statements: list[Statement], label: str) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     out = bytearray(b"M")
     names = sorted({name for statement in statements for name in statement.binds})
@@ -129,7 +126,6 @@ def _record_whole(walk: Walk, number: int, statements: list[Statement], label: s
 
 def _named(walk: Walk, outline: Outline, name: str, attrs: tuple[str, ...], *, hops: int, whole: bool = False) -> bytes:
     """The edge for a name at the top level of a module."""
-    from mlflowish.hashing.walk import sized
 
     rest = b"".join(b"." + sized(attr) for attr in attrs)
     if name in PLACE or hops > _MAX_HOPS:
@@ -151,7 +147,6 @@ def _named(walk: Walk, outline: Outline, name: str, attrs: tuple[str, ...], *, h
 
 
 def _unbound(walk: Walk, outline: Outline, name: str, attrs: tuple[str, ...], *, hops: int) -> bytes:
-    from mlflowish.hashing.walk import sized
 
     child = outline_of(f"{outline.name}.{name}") if outline.is_package else None
     if child is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from blake3 import blake3
@@ -17,8 +17,12 @@ from blake3 import blake3
 from mlflowish.errors import UncacheableError
 from mlflowish.hashing import describe, digests, opaque
 from mlflowish.hashing.ambient import decimal_context
+from mlflowish.hashing.classes import record_class
+from mlflowish.hashing.constants import sized
+from mlflowish.hashing.functions import record_foreign, record_function
 from mlflowish.hashing.guards import Guards
 from mlflowish.hashing.leaves import (
+    code_label,
     is_generic,
     kept_name,
     leaf_name,
@@ -26,14 +30,18 @@ from mlflowish.hashing.leaves import (
     project_class,
     project_function,
     public_name,
+    type_name,
 )
+from mlflowish.hashing.modules import module_edge
+from mlflowish.hashing.objects import recorder_of
+from mlflowish.hashing.opaque import is_immutable, is_plain
 from mlflowish.hashing.packages import Realm, realm_of_module
 from mlflowish.hashing.parts import Kind, Part
+from mlflowish.hashing.reflection import reflected
 
 Recorder = Callable[["Walk", int, Any, str], bytes]
 
 _BIG_BYTES = 64 * 2**20
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range})
 _BUILTIN_CALLABLES = (
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
@@ -92,7 +100,6 @@ class Walk:
             return self._class(obj, label)
         if isinstance(obj, types.ModuleType):
             return self._module(obj, label)
-        from mlflowish.hashing.objects import recorder_of
 
         recorder = recorder_of(obj)
         if recorder is not None:
@@ -126,7 +133,6 @@ class Walk:
         return b"#%d;" % number
 
     def _function(self, function: types.FunctionType, label: str, *, escapes: bool) -> bytes:
-        from mlflowish.hashing.functions import record_foreign, record_function
 
         name = b""
         if escapes:
@@ -140,7 +146,6 @@ class Walk:
         return self.visit(function, label, record_foreign) + name
 
     def _class(self, cls: type, label: str) -> bytes:
-        from mlflowish.hashing.classes import record_class
 
         found = None if project_class(cls, self.own_package) else leaf_name(cls)
         if found is not None:
@@ -148,7 +153,6 @@ class Walk:
         return self.visit(cls, type_name(cls), record_class)
 
     def _module(self, module: types.ModuleType, label: str) -> bytes:
-        from mlflowish.hashing.modules import module_edge
 
         return module_edge(self, module, label)
 
@@ -254,7 +258,6 @@ class Walk:
 
     def run(self) -> None:
         """Visit what is queued until nothing new is reached."""
-        from mlflowish.hashing.reflection import reflected
 
         seen: frozenset[str] = frozenset()
         while True:
@@ -284,46 +287,3 @@ class Walk:
             token = self._tokens.get(id(container))
             out += b"E-" if token is None else b"E%d;" % token
         return bytes(out + self.reflected)
-
-
-def sized(text: str) -> bytes:
-    """A text with its length in front."""
-    raw = text.encode("utf-8", "surrogatepass")
-    return b"%d:" % len(raw) + raw
-
-
-def type_name(cls: type) -> str:
-    """The name of a class for people."""
-    return f"{module_of(cls)}.{cls.__qualname__}"
-
-
-def code_label(function: types.FunctionType, fallback: str) -> str:
-    """The name of a function for people."""
-    module = function.__globals__.get("__name__")
-    return f"{module}.{function.__qualname__}" if isinstance(module, str) else fallback
-
-
-def is_plain(obj: Any) -> bool:
-    """Whether an object is of a builtin type without parts."""
-    try:
-        return type(obj) in _PLAIN
-    except TypeError:
-        # A class whose metaclass cannot be hashed is none of these.
-        return False
-
-
-def is_immutable(obj: Any) -> bool:
-    """Whether a value can never change, so that its identity says everything."""
-    if is_plain(obj):
-        return True
-    if type(obj) is tuple or type(obj) is frozenset:
-        return all(is_immutable(item) for item in obj)
-    return False
-
-
-def mapping_edges(walk: Walk, items: Mapping[str, Any], label: str, *, lenient: bool = False) -> bytes:
-    """Edges to the values of a mapping, by sorted name."""
-    out = bytearray(b"{")
-    for name in sorted(items):
-        out += sized(name) + walk.edge(items[name], f"{label}.{name}", name=name, lenient=lenient)
-    return bytes(out + b"}")

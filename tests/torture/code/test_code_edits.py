@@ -69,7 +69,12 @@ def test_there_are_enough_cases_and_their_names_are_distinct() -> None:
     assert len(set(names)) == len(names)
 
 
-_SAMPLE = [parameter for index, parameter in enumerate(_PARAMETERS) if index % 13 == 0]
+_SAMPLED = [(group, case) for group in _GROUPS for case in _ALL[group]][::13]
+
+
+@pytest.fixture(scope="session")
+def sampled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, runner.Outcome]:
+    return runner.run([case for _, case in _SAMPLED], tmp_path_factory.mktemp("sample"), "step")
 
 
 def _hits_exactly_when_it_may(found: runner.Outcome, case: Case) -> None:
@@ -91,6 +96,6 @@ def test_a_step_hits_exactly_when_it_may(outcomes: Any, group: str, case: Case) 
     _hits_exactly_when_it_may(outcomes(group, "step")[case.name], case)
 
 
-@pytest.mark.parametrize(("group", "case"), _SAMPLE)
-def test_a_sample_of_steps_hits_exactly_when_it_may(tmp_path: Path, group: str, case: Case) -> None:
-    _hits_exactly_when_it_may(runner.run([case], tmp_path, "step")[case.name], case)
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{group[6:]}: {case.name}") for group, case in _SAMPLED])
+def test_a_sample_of_steps_hits_exactly_when_it_may(sampled: dict[str, runner.Outcome], case: Case) -> None:
+    _hits_exactly_when_it_may(sampled[case.name], case)
