@@ -314,7 +314,7 @@ def test_a_real_s3_endpoint_holds_journals(moto_url: tuple[str, dict[str, Any]],
 
 def test_an_interpreter_that_ends_ships_to_a_real_s3_endpoint(moto_url: tuple[str, dict[str, Any]]) -> None:
     """Clients of object stores need threads, which an interpreter that ends does not lend for long."""
-    url, options = moto_url
+    url, options = f"{moto_url[0]}/exit", moto_url[1]
     script = (
         "from mlflowish.journals import Journals\n"
         "from mlflowish.storage import open_storage\n"
