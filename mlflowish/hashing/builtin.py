@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import types
 from array import array
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -176,7 +175,7 @@ def expander_for(cls: type) -> Expand | None:
     found = standard.expander_for(cls)
     if found is not None:
         return found
-    if hasattr(cls, "__next__") or hasattr(cls, "__anext__") or issubclass(cls, Iterator):
+    if hasattr(cls, "__next__") or hasattr(cls, "__anext__"):
         return _iterator
     return None
 

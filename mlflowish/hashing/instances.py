@@ -46,7 +46,12 @@ def _ordinary_instance(value: Any, walk: Walk) -> Node | Done:
     """What `_instance` gives, without the detour through `__reduce_ex__`."""
     cls = type(value)
     state = value.__dict__
-    if not state or "_attrs_cached_hash" in state or cls in copyreg.dispatch_table or hasattr(cls, "__dask_graph__"):
+    if (
+        not state
+        or "_attrs_cached_hash" in state
+        or _registered_reducer(cls) is not None
+        or hasattr(cls, "__dask_graph__")
+    ):
         return _instance(value, walk)
     part = attributes_part(state)
     node = Node(head("instance", *walk.identity(cls), None, "news"), (part,), silent)
@@ -65,13 +70,20 @@ def _instance(value: Any, walk: Walk) -> Node | Done:
 
 
 def _reduce(value: Any, walk: Walk) -> Any:
-    reducer = copyreg.dispatch_table.get(type(value))
+    reducer = _registered_reducer(type(value))
     try:
         return value.__reduce_ex__(4) if reducer is None else reducer(value)
     except MlflowishError:
         raise
     except Exception as error:  # noqa: BLE001  # foreign code, which may raise anything
         return walk.refuse(value, f"it cannot be taken apart ({type(error).__name__}: {error})", cause=error)
+
+
+def _registered_reducer(cls: type) -> Any:
+    try:
+        return copyreg.dispatch_table.get(cls)
+    except TypeError:  # a class that cannot be hashed cannot be registered either
+        return None
 
 
 def _named(value: Any, name: str, walk: Walk) -> Node:

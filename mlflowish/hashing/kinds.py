@@ -50,11 +50,14 @@ def register(cls: type, digester: Callable[[Any], Any]) -> None:
 
 def expander(cls: type) -> Expand:
     """How to take a value of exactly this class apart."""
-    if cls in _registered:
-        return _registered_expand
-    known = _builtin.get(cls) or _found.get(cls)
-    if known is None:
-        known = _found[cls] = _find(cls)
+    try:
+        if cls in _registered:
+            return _registered_expand
+        known = _builtin.get(cls) or _found.get(cls)
+        if known is None:
+            known = _found[cls] = _find(cls)
+    except TypeError:  # a class that cannot be hashed
+        return _find(cls)
     return known
 
 

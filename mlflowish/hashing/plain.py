@@ -37,12 +37,15 @@ _NAN = float("nan")
 def plain_digest(value: Any) -> bytes | None:
     """The digest of plain data, or None where the value needs to be taken apart."""
     kind = type(value)
-    if kind in SCALARS:
-        return _scalar_digest(value, kind)
-    if kind is list or kind is tuple:
-        return _sequence_digest(value)
-    if kind is dict and _is_plain_dict(value):
-        return digest_of(PLAIN + marshal.dumps(value, MARSHAL_VERSION))
+    try:
+        if kind in SCALARS:
+            return _scalar_digest(value, kind)
+        if kind is list or kind is tuple:
+            return _sequence_digest(value)
+        if kind is dict and _is_plain_dict(value):
+            return digest_of(PLAIN + marshal.dumps(value, MARSHAL_VERSION))
+    except TypeError:  # a class that cannot be hashed, because its metaclass defines `__eq__`: no plain type
+        return None
     return None
 
 

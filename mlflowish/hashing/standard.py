@@ -138,7 +138,7 @@ _ALIVE = {
     "subprocess": ("Popen",),
     "multiprocessing.process": ("BaseProcess",),
     "concurrent.futures": ("Executor", "Future"),
-    "asyncio": ("Future", "AbstractEventLoop"),
+    "asyncio": ("Future", "AbstractEventLoop", "Lock", "Event", "Condition", "Semaphore", "Barrier", "Queue"),
     "sqlite3": ("Connection", "Cursor"),
     "tempfile": ("TemporaryDirectory",),
     "_io": ("_IOBase",),

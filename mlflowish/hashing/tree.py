@@ -20,7 +20,7 @@ MAX_DEPTH = 50_000
 class CodeHook(Protocol):
     """Gives the identity of a function, class or module that is met inside a value; `path` is where."""
 
-    def __call__(self, obj: object, path: str) -> bytes: ...
+    def __call__(self, obj: object, path: str, /) -> bytes: ...
 
 
 class Expand(Protocol):
@@ -62,7 +62,7 @@ class Walk:
         self.frames: list[_Frame] = []
         self._open: set[int] = set()
         self._done: dict[int, tuple[Any, Done]] = {}
-        self._classes: dict[type, tuple[str, bytes]] = {}
+        self._classes: dict[int, tuple[type, tuple[str, bytes]]] = {}
 
     def digest(self, root: Any) -> bytes:
         """The digest of `root`; `BackReferenceError` where it contains itself."""
@@ -150,16 +150,17 @@ class Walk:
 
     def identity(self, cls: type) -> tuple[str, bytes]:
         """What a class contributes to the digest of its instances: its name, and its code or version."""
-        known = self._classes.get(cls)
+        known = self._classes.get(id(cls))
         if known is None:
             from mlflowish.hashing.names import standard_name
 
             standard = standard_name(cls)
-            known = (cls.__qualname__, b"") if standard is None else (standard, b"standard")
             if standard is None:
-                known = (cls.__qualname__, bytes(self.code(cls, self.path)))
-            self._classes[cls] = known
-        return known
+                known = (cls, (cls.__qualname__, bytes(self.code(cls, self.path))))
+            else:
+                known = (cls, (standard, b"standard"))
+            self._classes[id(cls)] = known
+        return known[1]
 
     def refuse(self, value: object, why: str, *, cause: BaseException | None = None) -> NoReturn:
         """Raise the error that names this value as the culprit."""

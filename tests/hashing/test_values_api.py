@@ -96,6 +96,27 @@ def test_a_class_that_only_claims_to_be_standard_is_asked_of_the_hook() -> None:
     assert [obj for obj, _ in hook.asked] == [pretender]
 
 
+class Comparing(type):
+    """Its classes compare by name, so that they cannot be hashed."""
+
+    __hash__ = None  # type: ignore[assignment]  # what Python does to a class with `__eq__`
+
+    def __eq__(cls, other: object) -> bool:
+        return getattr(other, "__name__", "") == cls.__name__
+
+
+class Unhashable(metaclass=Comparing):
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+@pytest.mark.parametrize("wrap", [lambda it: it, lambda it: [it], lambda it: {"k": it}, lambda it: ({"k": [it]},)])
+def test_a_class_that_cannot_be_hashed_is_no_obstacle(wrap: Any) -> None:
+    digests = [digest(wrap(Unhashable(x)), code=Recorder()) for x in (1, 2, [object], 1)]
+    assert digests[0] == digests[3]
+    assert len(set(digests)) == 3
+
+
 # Digesters of users.
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
 import gc
 import itertools
 import mmap
+import queue
 import re
 import socket
 import sqlite3
 import threading
+import types
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,6 +96,12 @@ REFUSED: dict[str, Any] = {
     "a lock": threading.Lock,
     "a reentrant lock": threading.RLock,
     "an event": threading.Event,
+    "an asynchronous lock": asyncio.Lock,
+    "an asynchronous queue": asyncio.Queue,
+    "a queue": queue.Queue,
+    "a condition": threading.Condition,
+    "a context variable": lambda: contextvars.ContextVar("v"),
+    "a cell": lambda: types.CellType(1),
     "a thread": threading.Thread,
     "thread-local data": threading.local,
     "a generator": numbers,
