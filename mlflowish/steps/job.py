@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from mlflowish.codecs import describe
-from mlflowish.errors import CapabilityError, MlflowishError, StorageError, UncacheableError
+from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.hashing import digest
 from mlflowish.hashing.audit import watching
 from mlflowish.steps import parts, writing
@@ -156,7 +156,7 @@ class Job:
         meta = self._meta(status, reason, None)
         try:
             step.store.add_event(Event(key, os.urandom(16), time.time(), meta.packed()), step=step.name)
-        except (StorageError, CapabilityError) as error:
+        except MlflowishError as error:
             if status == "failed":
                 step.warn(f"its failure is not recorded: {error}")
 

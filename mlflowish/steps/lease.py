@@ -59,7 +59,10 @@ class Lease:
             self._heart.join()
         if self._place is not None:
             for place in range(self._place + 1):
-                self._storage.delete(self._path(place))
+                try:
+                    self._storage.delete(self._path(place))
+                except MlflowishError:
+                    break  # what is left of it expires, and the result is worth more
         self._place = None
 
     def _hold(self, place: int) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from mlflowish.codecs import decode
-from mlflowish.errors import CapabilityError, IntegrityError, NotFoundError, StorageError, UncachedWarning
+from mlflowish.errors import IntegrityError, MlflowishError, StorageError, UncachedWarning
 from mlflowish.steps import accepting, writing
 from mlflowish.steps.auditing import still_valid
 from mlflowish.steps.calls import Call
@@ -107,8 +107,8 @@ class Step(Generic[P, R]):
                 continue
             try:
                 return entry, load_value(store, entry)
-            except (StorageError, IntegrityError, NotFoundError, CapabilityError) as error:
-                self.warn(f"its stored result cannot be read and is computed again: {error}")
+            except Exception as error:  # noqa: BLE001  what can be computed is, whatever happens in putting a stored value together
+                self.warn(f"its stored result cannot be read and is computed again: {error or type(error).__name__}")
         return None
 
     def usable(self, entry: Entry) -> bool:
@@ -155,7 +155,7 @@ class Step(Generic[P, R]):
         try:
             store.create()
             held = lease.acquire(ready)
-        except StorageError as error:
+        except MlflowishError as error:
             self.warn(f"no lease could be had, so others may compute the same: {error}")
             yield None
             return
@@ -336,7 +336,17 @@ class BoundStep:
 def load_value(store: Store, entry: Entry) -> Any:
     """The value of an entry: new and the caller's own, each time."""
     readers = [store.objects.reader(ref) for ref in entry.objects] if entry.objects else ()
+    if readers and (entry.codec == "items" or b"items" in entry.head) and not _is_far(store):
+        for reader in readers:
+            # A generator's items are read when they are asked for, which is too late to compute them again.
+            reader.path()
     return decode(entry.codec, entry.head, readers, allow_pickle=store.allow_pickle)
+
+
+def _is_far(store: Store) -> bool:
+    """Would looking at each object mean to fetch it?"""
+    can = store.storage.capabilities
+    return can.shared and not can.local_paths
 
 
 def _is_importable(step: Step[..., Any]) -> bool:

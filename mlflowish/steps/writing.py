@@ -45,12 +45,12 @@ def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # n
     """
     encoded = encode(value, format=format)
     if sum(part.size_bytes for part in encoded.parts) < _PARALLEL_BYTES:
-        objects = tuple(store.objects.put(part.chunks, part.size_bytes) for part in encoded.parts)
+        objects = tuple(_put(store, part) for part in encoded.parts)
         return _stored(value, encoded, objects, output_digest(value))
     # Digest and writing both wait for memory and disk, not for each other.
     with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-digest") as pool:
         pending = pool.submit(output_digest, value)
-        objects = tuple(store.objects.put(part.chunks, part.size_bytes) for part in encoded.parts)
+        objects = tuple(_put(store, part) for part in encoded.parts)
         return _stored(value, encoded, objects, pending.result())
 
 
@@ -59,12 +59,17 @@ def store_generator(store: Store, iterator: Iterable[Any]) -> Stored:
     refs: list[ObjectRef] = []
 
     def store_part(part: Part) -> PartReader:
-        refs.append(store.objects.put(part.chunks, part.size_bytes))
+        refs.append(_put(store, part))
         return store.objects.reader(refs[-1])
 
     places = itertools.count()
     items, encoded = drain(iterator, store_part, digest_item=lambda item: digest(item, path=f"result[{next(places)}]"))
     return _stored(items, encoded, tuple(refs), output_digest(items))
+
+
+def _put(store: Store, part: Part) -> ObjectRef:
+    # Of a remote file the size may be unknown, which is no reason to hold it in memory as a small one.
+    return store.objects.put(part.chunks, part.size_bytes if part.size_bytes >= 0 else None)
 
 
 def is_generator(value: Any) -> bool:
