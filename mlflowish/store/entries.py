@@ -9,9 +9,10 @@ observed-remove set: Shapiro et al., 2011, INRIA RR-7506).
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from blake3 import blake3
@@ -21,6 +22,8 @@ from mlflowish.storage.objects import ObjectRef
 
 ENTRY, TOMBSTONE, EVENT = b"\x01", b"\x02", b"\x03"
 _HEAD = 9  # kind + step tag
+_log = logging.getLogger("mlflowish.store")
+T = TypeVar("T")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -128,21 +131,31 @@ def pack_tombstone(ids: Iterable[bytes], tag: bytes) -> bytes:
 
 
 def unpack_entry(key: bytes, payload: bytes) -> Entry:
-    """The entry in a payload of kind `ENTRY`."""
+    """The entry in a payload of kind `ENTRY`; IntegrityError if nobody of ours can have written it."""
     try:
-        fields: Sequence[Any] = msgpack.unpackb(payload[_HEAD:], use_list=False, unicode_errors="surrogatepass")
+        fields: Any = msgpack.unpackb(payload[_HEAD:], use_list=False, unicode_errors="surrogatepass")
+        if tuple(map(type, fields[:8])) != _ENTRY_TYPES:
+            raise TypeError(f"its fields have the types {[type(field).__name__ for field in fields[:8]]}")
         entry_id, created_s, codec, head, objects, executes_code, observed, packed_meta = fields[:8]
         refs = tuple(ObjectRef(name, size) for name, size in objects) if objects else ()
-    except (ValueError, TypeError) as error:
+        if observed:
+            observed = tuple((str(module), str(name), bytes(digest)) for module, name, digest in observed)
+    except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"an entry of key {key.hex()} cannot be parsed: {error}", key=key.hex()) from error
     return Entry(key, entry_id, created_s, codec, head, refs, executes_code, observed, packed_meta)
+
+
+_ENTRY_TYPES = (bytes, float, str, bytes, tuple, bool, tuple, bytes)
 
 
 def unpack_event(key: bytes, payload: bytes) -> Event:
     """The event in a payload of kind `EVENT`."""
     try:
-        event_id, created_s, packed_meta = msgpack.unpackb(payload[_HEAD:], use_list=False)[:3]
-    except (ValueError, TypeError) as error:
+        fields: Any = msgpack.unpackb(payload[_HEAD:], use_list=False)
+        if tuple(map(type, fields[:3])) != (bytes, float, bytes):
+            raise TypeError(f"its fields have the types {[type(field).__name__ for field in fields[:3]]}")
+        event_id, created_s, packed_meta = fields[:3]
+    except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"an event of key {key.hex()} cannot be parsed: {error}", key=key.hex()) from error
     return Event(key, event_id, created_s, packed_meta)
 
@@ -155,28 +168,56 @@ def unpack_tombstone(payload: bytes) -> list[bytes]:
         raise IntegrityError(f"a tombstone cannot be parsed: {error}") from error
 
 
+_UNPACKERS: dict[bytes, Callable[[bytes, bytes], Entry | Event]] = {ENTRY: unpack_entry, EVENT: unpack_event}
+
+
 def live_entries(key: bytes, payloads: Sequence[bytes]) -> list[Entry]:
-    """The entries among the records of one key that no tombstone removes, newest first."""
+    """The entries among the records of one key that no tombstone removes, newest first. Records that make no sense are
+    passed over: the others are as good as without them."""
     if len(payloads) == 1 and payloads[0][:1] == ENTRY:  # nearly every hit
-        return [unpack_entry(key, payloads[0])]
+        return [entry for entry in (_readable(unpack_entry, key, payloads[0]),) if entry is not None]
     removed: set[bytes] = set()
     entries: dict[bytes, Entry] = {}
     for payload in payloads:
         kind = payload[:1]
-        if kind == ENTRY:
-            entry = unpack_entry(key, payload)
+        if kind == ENTRY and (entry := _readable(unpack_entry, key, payload)) is not None:
             entries[entry.id] = entry
         elif kind == TOMBSTONE:
-            removed.update(unpack_tombstone(payload))
+            removed.update(_readable(unpack_tombstone, payload) or ())
     alive = [entry for entry_id, entry in entries.items() if entry_id not in removed]
     return sorted(alive, key=lambda entry: (entry.created_s, entry.id), reverse=True)
 
 
+def live_records(records: Iterable[tuple[bytes, bytes]]) -> list[Entry | Event]:
+    """The entries and events among records (key, payload) of any keys that no tombstone removes, in no order."""
+    removed: set[bytes] = set()
+    found: dict[bytes, Entry | Event] = {}
+    for key, payload in records:
+        kind = payload[:1]
+        if kind == TOMBSTONE:
+            removed.update(_readable(unpack_tombstone, payload) or ())
+        elif kind in _UNPACKERS and (record := _readable(_UNPACKERS[kind], key, payload)) is not None:
+            found[record.id] = record
+    return [record for record_id, record in found.items() if record_id not in removed]
+
+
+def _readable(unpack: Callable[..., T], *arguments: bytes) -> T | None:
+    try:
+        return unpack(*arguments)
+    except IntegrityError as error:
+        _log.warning("Passed over a record: %s", error)
+        return None
+
+
 def fold(key: bytes, payloads: list[bytes]) -> list[bytes]:
     """What compaction keeps of one key: all but the entries that a tombstone removes. Tombstones stay: a copy of what
-    they remove may
-    still stand in a journal that this compaction did not see."""
+    they remove may still stand in a journal that this compaction did not see."""
     if not any(payload[:1] == TOMBSTONE for payload in payloads):
         return payloads
     alive = {entry.id for entry in live_entries(key, payloads)}
-    return [p for p in payloads if p[:1] != ENTRY or unpack_entry(key, p).id in alive]
+    return [payload for payload in payloads if (entry_id := _entry_id(key, payload)) is None or entry_id in alive]
+
+
+def _entry_id(key: bytes, payload: bytes) -> bytes | None:
+    entry = _readable(unpack_entry, key, payload) if payload[:1] == ENTRY else None
+    return None if entry is None else entry.id

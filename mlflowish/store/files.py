@@ -252,10 +252,11 @@ class FileCodec:
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> File:
         path, digest = _unpacked(head, 2)
-        _require_restorable(path, trusted=allow_pickle)
         restored = File(path)
-        if restored.is_local and not _is_content(path, digest):
-            _restore(path, parts[0].chunks)
+        if restored.is_local:
+            _require_restorable(path, trusted=allow_pickle)
+            if not _is_content(path, digest):
+                _restore(path, parts[0].chunks)
         return restored
 
 
@@ -275,6 +276,7 @@ class DirCodec:
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> Dir:
         path, files = _unpacked(head, 2)
+        restored = Dir(path)
         _require_restorable(path, trusted=allow_pickle)
         for (name, digest), part in zip(files, parts, strict=True):
             if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
@@ -282,11 +284,12 @@ class DirCodec:
                     f"a stored folder names a file outside itself: {name!r}; it is not restored", path=name
                 )
             full = os.path.join(path, *name.split("/"))
+            _require_restorable(full, trusted=allow_pickle)  # a link on the way may lead out of the folder
             if not _is_content(full, digest):
                 _restore(full, part.chunks)
         # Whatever else lies in the folder stays: it may be the user's, and it shows in the digest of the folder.
         os.makedirs(path, exist_ok=True)
-        return Dir(path)
+        return restored
 
 
 def _unpacked(head: bytes, length: int) -> Any:
@@ -301,7 +304,7 @@ def _unpacked(head: bytes, length: int) -> Any:
 
 def _require_restorable(path: str, *, trusted: bool) -> None:
     """A store that may not run code here may not write files outside the working directory either."""
-    if trusted or "://" in path:
+    if trusted:
         return
     here = os.path.realpath(os.getcwd())
     if os.path.commonpath([here, os.path.realpath(path)]) != here:

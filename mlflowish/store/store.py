@@ -129,21 +129,8 @@ class Store:
     def calls(self, step: str | None = None) -> Iterator[Entry | Event]:
         """Every live entry and every event, of one step or of all, in no order. Reads everything there is."""
         tag = None if step is None else records.step_tag(step)
-        removed: set[bytes] = set()
-        found: dict[bytes, Entry | Event] = {}
-        for key, payload in self.journals("calls").scan():
-            if tag is not None and payload[1:9] != tag:
-                continue
-            kind = payload[:1]
-            if kind == records.ENTRY:
-                entry = records.unpack_entry(key, payload)
-                found[entry.id] = entry
-            elif kind == records.EVENT:
-                event = records.unpack_event(key, payload)
-                found[event.id] = event
-            elif kind == records.TOMBSTONE:
-                removed.update(records.unpack_tombstone(payload))
-        return (record for record_id, record in found.items() if record_id not in removed)
+        known = self.journals("calls").scan()
+        return iter(records.live_records(item for item in known if tag is None or item[1][1:9] == tag))
 
     # -- life --------------------------------------------------------------------------------------
 
