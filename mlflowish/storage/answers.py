@@ -1,8 +1,8 @@
 """What the exceptions of the filesystems mean: exists, absent, refused, or nobody knows.
 
-Each driver says it in a way of its own: s3fs maps 412 to FileExistsError for some servers and to OSError(22) for others,
-gcsfs has FileNotFoundError for 404, adlfs hands on Azure's classes. The HTTP status somewhere in the chain is what they
-agree on.
+Each driver says it in a way of its own: s3fs maps 412 to FileExistsError for some servers and to OSError(22) for
+others, gcsfs has FileNotFoundError for 404, adlfs hands on Azure's classes. The HTTP status somewhere in the chain is
+what they agree on.
 """
 
 from __future__ import annotations

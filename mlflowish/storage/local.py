@@ -189,7 +189,7 @@ class LocalStorage:
         return is_claimed(self._full(path))
 
     def remove_leftovers(self, *, older_than_s: float = 86_400.0) -> int:
-        """Remove unfinished files that crashed processes left in `tmp/`, return how many. Younger ones may be in use."""
+        """Remove unfinished files that dead processes left in `tmp/`; return how many. Younger ones may be in use."""
         removed = 0
         for entry, is_folder in self._entries(RESERVED + "/"):
             try:

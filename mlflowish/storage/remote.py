@@ -96,7 +96,8 @@ class FsspecStorage:
             if answer_in(error) is Answer.ABSENT:
                 return
             raise self._failed("list", folder or "everything", error) from self._cause(error)
-        for full, info in found.items():
+        # adlfs answers a list, not a dict, when the folder is none.
+        for full, info in found.items() if isinstance(found, dict) else ():
             path = full[len(root) + 1 :]
             if full.startswith(below) and is_path(path) and info.get("type") == "file":
                 yield ObjectInfo(path, int(info.get("size") or 0), _modified_s(info))

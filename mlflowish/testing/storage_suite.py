@@ -1,0 +1,559 @@
+"""What every storage must do, as tests: inherit, say how to make yours, run pytest.
+
+    import pytest
+    from mlflowish.testing.storage_suite import StorageSuite
+
+    class TestMyStorage(StorageSuite):
+        @pytest.fixture
+        def storage(self, tmp_path):
+            return MyStorage(tmp_path)
+
+Each test gets an empty storage. What a storage does not promise (`Capabilities`) is not asked of it. A shared storage
+is also raced, killed and reopened in processes of their own: it must be picklable.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, NotFoundError, StateError, StorageError
+from mlflowish.storage.base import Storage
+from mlflowish.storage.cache import ObjectCache
+from mlflowish.storage.objects import ObjectStore
+
+RACERS = 6
+_PAYLOADS = {"empty": b"", "1 byte": b"x", "8 MiB": bytes(range(256)) * (32 << 10)}
+_HOSTILE = [
+    "", ".", "..", "/", "/etc/passwd", "../x", "a/../../x", "a/..", "a/./b", "a//b", "a/", "/a", "a\\b", "a\0b", "a b",
+    "a\n", "ä", "~/x", "a/~", "C:/x", "file:///x", "%2e%2e/x", "a?b", "a#b", "*", "tmp/x", "a" * 256, "a/" * 600 + "a",
+]  # fmt: skip
+
+
+class StorageSuite:
+    """Inherit, and override `storage`."""
+
+    rounds = 6  # of each race
+    preload: tuple[str, ...] = ()  # modules that your storage imports late, so that each child does not
+
+    def processes(self) -> Any:
+        """How children are made: forked by a process that has imported everything and has no threads."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, *self.preload])
+        return context
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        """An empty storage of your kind."""
+        raise NotImplementedError("override the fixture `storage`")
+
+    @pytest.fixture
+    def objects(self, storage: Storage, tmp_path: Path) -> ObjectStore:
+        """Objects in it, with a cache of their own if they are far."""
+        return ObjectStore(storage, cache=ObjectCache(tmp_path / "cache-of-objects"))
+
+    # -- whole objects -----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("payload", _PAYLOADS.values(), ids=_PAYLOADS.keys())
+    @pytest.mark.parametrize("verb", ["put", "put_if_absent", "stage"])
+    def test_what_was_written_is_read_back_at_once(self, storage: Storage, verb: str, payload: bytes) -> None:
+        assert write(storage, verb, "a/b.bin", payload) in (None, True)
+        assert storage.get("a/b.bin") == payload
+        assert storage.size("a/b.bin") == len(payload)
+        assert reopened(storage).get("a/b.bin") == payload
+
+    @pytest.mark.parametrize("verb", ["put_if_absent", "stage"])
+    def test_the_first_writer_wins(self, storage: Storage, verb: str) -> None:
+        assert write(storage, verb, "a", b"first") is True
+        assert write(storage, verb, "a", b"second") is False
+        assert write(storage, verb, "a", b"") is False
+        assert storage.get("a") == b"first"
+
+    def test_an_empty_object_is_an_object(self, storage: Storage) -> None:
+        assert storage.put_if_absent("empty", b"") is True
+        assert storage.put_if_absent("empty", b"full") is False
+        assert storage.get("empty") == b""
+        assert storage.get("empty", 0, 10) == b""
+
+    def test_put_replaces_what_was_there(self, storage: Storage) -> None:
+        storage.put("a", b"a longer first content")
+        storage.put("a", b"second")
+        assert storage.get("a") == b"second"
+        assert reopened(storage).get("a") == b"second"
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_any_buffer_can_be_written(self, storage: Storage, kind: Callable[[bytes], Any]) -> None:
+        storage.put("a", kind(b"content"))
+        storage.put_if_absent("b", kind(b"content"))
+        write(storage, "stage", "c", kind(b"content"))
+        assert storage.get("a") == storage.get("b") == storage.get("c") == b"content"
+
+    def test_another_writer_is_seen_at_once(self, storage: Storage) -> None:
+        """Caches of listings, sizes and absences are the classic trap."""
+        other = reopened(storage)
+        assert [*storage.list("a")] == []
+        with pytest.raises(NotFoundError):
+            storage.get("a/1")
+        other.put("a/1", b"one")
+        assert storage.get("a/1") == b"one"
+        assert storage.size("a/1") == 3
+        other.put("a/1", b"longer")
+        assert storage.get("a/1") == b"longer"
+        assert storage.size("a/1") == 6
+        other.delete("a/1")
+        with pytest.raises(NotFoundError):
+            storage.get("a/1")
+
+    # -- ranges ------------------------------------------------------------------------------------
+
+    def test_ranges_are_those_of_a_slice(self, storage: Storage) -> None:
+        data = os.urandom(1000)
+        storage.put("a", data)
+        for start, end in [(0, 1), (0, 1000), (1, None), (999, None), (10, 20), (990, 5000), (0, None), (500, 500)]:
+            assert storage.get("a", start, end) == data[start:end], (start, end)
+
+    @pytest.mark.parametrize(("start", "end"), [(1000, None), (1000, 2000), (5000, 6000), (20, 10)])
+    def test_a_range_beyond_the_end_is_empty(self, storage: Storage, start: int, end: int | None) -> None:
+        storage.put("a", bytes(1000))
+        assert storage.get("a", start, end) == b""
+
+    # -- absence, deletion, listing ----------------------------------------------------------------
+
+    def test_what_is_absent_is_not_found(self, storage: Storage) -> None:
+        storage.put("a/b", b"x")
+        for path in ("nothing", "a", "a/b/c", "a/c"):
+            for ask in (
+                storage.get,
+                storage.size,
+                lambda path: storage.get(path, 2, 1),
+                lambda path: storage.get(path, 5),
+            ):
+                with pytest.raises(NotFoundError):
+                    ask(path)
+            assert not storage.is_claimed(path)
+
+    def test_deletion_is_final_and_repeatable(self, storage: Storage) -> None:
+        storage.put("a/b", b"x")
+        storage.delete("a/b")
+        storage.delete("a/b")
+        storage.delete("never/was")
+        assert [*storage.list("")] == []
+        assert storage.put_if_absent("a/b", b"again") is True
+        assert storage.get("a/b") == b"again"
+
+    def test_a_listing_is_recursive_and_by_folder(self, storage: Storage) -> None:
+        for path in ("a/1", "a/b/2", "ab/3", "a.txt", ".hidden", "c/d/e/f"):
+            storage.put(path, path.encode())
+        sizes = {info.path: info.size_bytes for info in storage.list("")}
+        assert sizes == {path: len(path) for path in ("a/1", "a/b/2", "ab/3", "a.txt", ".hidden", "c/d/e/f")}
+        assert {info.path for info in storage.list("a")} == {"a/1", "a/b/2"}
+        assert {info.path for info in storage.list("a/")} == {"a/1", "a/b/2"}
+        assert {info.path for info in storage.list("c/d")} == {"c/d/e/f"}
+        assert [*storage.list("none")] == [*storage.list("a/1")] == []
+
+    def test_a_listing_knows_when_objects_were_written(self, storage: Storage) -> None:
+        storage.put("a", b"x")
+        (info,) = storage.list("")
+        assert abs(info.modified_s - time.time()) < 3600 or info.modified_s != info.modified_s
+
+    # -- paths -------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("path", _HOSTILE, ids=lambda path: ascii(path)[:20])
+    def test_a_hostile_path_is_refused_everywhere(self, storage: Storage, path: str) -> None:
+        staging = storage.stage()
+        staging.write(b"x")
+        calls: list[Callable[[], Any]] = [
+            lambda: storage.get(path),
+            lambda: storage.size(path),
+            lambda: storage.put(path, b"x"),
+            lambda: storage.put_if_absent(path, b"x"),
+            lambda: staging.commit(path),
+            lambda: storage.delete(path),
+            lambda: storage.local_path(path),
+            lambda: storage.is_claimed(path),
+            lambda: storage.open_append(path),
+        ]
+        for call in calls:
+            with pytest.raises(InvalidInputError):
+                call()
+        staging.discard()
+        assert [*storage.list("")] == []
+
+    # -- staging -----------------------------------------------------------------------------------
+
+    def test_what_is_staged_is_invisible_until_it_is_committed(self, storage: Storage) -> None:
+        pieces = [os.urandom(1 << 20) for _ in range(20)]
+        staging = storage.stage()
+        for piece in pieces:
+            staging.write(piece)
+            assert [*storage.list("")] == []
+        assert staging.commit("big") is True
+        assert storage.get("big") == b"".join(pieces)
+        assert storage.size("big") == 20 << 20
+
+    def test_what_is_discarded_was_never_there(self, storage: Storage) -> None:
+        staging = storage.stage()
+        staging.write(b"x")
+        staging.discard()
+        staging.discard()
+        assert [*storage.list("")] == []
+        with pytest.raises(StateError):
+            staging.write(b"y")
+
+    def test_a_staging_ends_with_its_commit(self, storage: Storage) -> None:
+        staging = storage.stage()
+        staging.write(b"x")
+        staging.commit("a")
+        staging.discard()
+        with pytest.raises(StateError):
+            staging.commit("b")
+        assert storage.get("a") == b"x"
+
+    # -- many at once ------------------------------------------------------------------------------
+
+    def test_one_of_many_threads_wins(self, storage: Storage) -> None:
+        require(storage.capabilities.multi_writer, "many writers")
+        payloads = [*_PAYLOADS.values()]
+        for number in range(self.rounds):
+            claims = race_threads(storage, f"race/{number}", payloads[number % len(payloads)])
+            assert len(claims) == 1
+            assert storage.get(f"race/{number}") == claims[0]
+
+    def test_one_of_many_processes_wins(self, storage: Storage) -> None:
+        require(storage.capabilities.shared and storage.capabilities.multi_writer, "many processes")
+        self.race_processes(storage, rounds=self.rounds)
+
+    @pytest.mark.nightly
+    def test_one_of_many_processes_wins_every_time(self, storage: Storage) -> None:
+        require(storage.capabilities.shared and storage.capabilities.multi_writer, "many processes")
+        self.race_processes(storage, rounds=200)
+
+    def race_processes(self, storage: Storage, *, rounds: int) -> None:
+        payloads = [*_PAYLOADS.values()]
+        context = self.processes()
+        barrier, results = context.Barrier(RACERS), context.Queue()
+        racers = [
+            context.Process(target=_race, args=(storage, racer, rounds, payloads, barrier, results), daemon=True)
+            for racer in range(RACERS)
+        ]
+        for racer in racers:
+            racer.start()
+        claims = [claim for _ in racers for claim in results.get(timeout=120)]
+        for racer in racers:
+            racer.join(30)
+        winners: dict[int, list[int]] = {number: [] for number in range(rounds)}
+        for number, racer_number in claims:
+            winners[number].append(racer_number)
+        for number, won in winners.items():
+            assert len(won) == 1, f"round {number}: {won} were told that they won"
+            assert storage.get(f"race/{number}") == _nonce(won[0], number) + payloads[number % len(payloads)]
+
+    def test_a_reader_never_sees_a_part(self, storage: Storage) -> None:
+        whole = {bytes([number]) * (2 << 20) for number in range(4)}
+        seen: set[bytes] = set()
+        done = threading.Event()
+
+        def read() -> None:
+            other = reopened(storage)
+            while not done.is_set():
+                for path in ("put", "new", "staged"):
+                    try:
+                        seen.add(other.get(path))
+                    except NotFoundError:
+                        continue
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            for content in whole:
+                storage.put("put", content)
+                for verb, path in (("put_if_absent", "new"), ("stage", "staged")):
+                    storage.delete(path)
+                    write(storage, verb, path, content)
+        finally:
+            done.set()
+            reader.join()
+        assert seen <= whole
+
+    def test_a_killed_writer_leaves_no_half_object(self, storage: Storage) -> None:
+        require(storage.capabilities.shared, "many processes")
+        context = self.processes()
+        chance = random.Random(7)
+        for life in range(3):
+            started = context.Event()
+            writer = context.Process(target=_write_until_killed, args=(storage, life, started), daemon=True)
+            writer.start()
+            assert started.wait(60)
+            time.sleep(chance.uniform(0.0, 0.3))
+            assert writer.pid is not None
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.join(30)
+        for info in storage.list(""):
+            assert storage.get(info.path) == _content_of(info.path), info.path
+
+    def test_a_forked_child_can_use_it(self, storage: Storage) -> None:
+        require(hasattr(os, "fork"), "fork")
+        storage.put("parent", b"from the parent")
+        child = fork(lambda: (storage.get("parent") == b"from the parent") and storage.put_if_absent("child", b"mine"))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        if storage.capabilities.shared:
+            assert storage.get("child") == b"mine"
+
+    # -- appending ---------------------------------------------------------------------------------
+
+    def test_what_is_appended_is_seen_at_once(self, storage: Storage) -> None:
+        require_append(storage)
+        other = reopened(storage)
+        appender = storage.open_append("logs/1.log")
+        assert other.size("logs/1.log") == 0
+        offsets = [appender.write(b"x" * size) for size in (3, 0, 5, 100_000)]
+        assert offsets == [0, 3, 3, 8]
+        assert other.get("logs/1.log") == b"x" * 100_008
+        assert [info.size_bytes for info in other.list("logs")] == [100_008]
+        appender.sync()
+        appender.close()
+        appender.close()
+        with pytest.raises(StateError):
+            appender.write(b"y")
+
+    def test_an_appended_file_is_claimed_until_it_is_closed(self, storage: Storage) -> None:
+        require_append(storage)
+        appender = storage.open_append("a.log")
+        assert storage.is_claimed("a.log")
+        assert reopened(storage).is_claimed("a.log")
+        appender.close()
+        assert not storage.is_claimed("a.log")
+
+    def test_a_file_is_appended_by_the_writer_that_made_it(self, storage: Storage) -> None:
+        require_append(storage)
+        storage.put("a.log", b"x")
+        with pytest.raises(StorageError):
+            storage.open_append("a.log")
+        assert storage.get("a.log") == b"x"
+        assert not storage.is_claimed("a.log")
+
+    def test_a_claim_dies_with_its_process(self, storage: Storage) -> None:
+        require_append(storage)
+        require(storage.capabilities.shared, "many processes")
+        context = self.processes()
+        ready = context.Event()
+        writer = context.Process(target=_append_until_killed, args=(storage, "a.log", ready), daemon=True)
+        writer.start()
+        assert ready.wait(60)
+        assert storage.is_claimed("a.log")
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join(30)
+        assert not storage.is_claimed("a.log")
+        assert storage.get("a.log") == b"acknowledged"
+
+    def test_a_forked_child_neither_writes_nor_keeps_the_claim(self, storage: Storage) -> None:
+        require_append(storage)
+        require(hasattr(os, "fork"), "fork")
+        appender = storage.open_append("a.log")
+        appender.write(b"parent")
+        finish, wait = os.pipe()
+        listen, ready = os.pipe()
+
+        def child() -> bool:
+            os.write(ready, b"x")
+            try:
+                appender.write(b"child")
+            except StateError:
+                os.read(finish, 1)
+                return True
+            return False
+
+        pid = fork(child)
+        os.read(listen, 1)
+        appender.close()
+        claimed_by_child = storage.is_claimed("a.log")
+        os.write(wait, b"x")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        for end in (finish, wait, listen, ready):
+            os.close(end)
+        assert not claimed_by_child
+        assert storage.get("a.log") == b"parent"
+
+    def test_without_append_it_says_so(self, storage: Storage) -> None:
+        require(not storage.capabilities.append, "that it does not append")
+        with pytest.raises(CapabilityError):
+            storage.open_append("a.log")
+
+    # -- what it says of itself --------------------------------------------------------------------
+
+    def test_it_travels_by_pickle(self, storage: Storage) -> None:
+        other = reopened(storage)
+        assert (other.url, type(other)) == (storage.url, type(storage))
+        assert isinstance(other, Storage)
+
+    def test_a_local_path_is_the_file(self, storage: Storage) -> None:
+        storage.put("a/b", b"content")
+        local = storage.local_path("a/b")
+        assert (local is not None) == storage.capabilities.local_paths
+        if local is not None:
+            assert Path(local).read_bytes() == b"content"
+
+    # -- objects in it -----------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("size", [0, 1, 300_000, (8 << 20) + 1])
+    def test_an_object_comes_back_writable(self, objects: ObjectStore, size: int) -> None:
+        data = os.urandom(size)
+        ref = objects.put(lambda: iter([memoryview(data)]), size)
+        buffer = objects.reader(ref).buffer()
+        assert bytes(buffer) == data
+        assert not buffer.readonly
+        buffer[:] = bytes(size)  # the caller's own copy: the store must not notice
+        assert bytes(objects.reader(ref).buffer()) == data
+        assert b"".join(objects.reader(ref).chunks()) == data
+        objects.check(ref)
+
+    @pytest.mark.parametrize("size", [1, 300_000, 3 << 20])
+    def test_a_flipped_bit_is_detected_and_healed(self, objects: ObjectStore, tmp_path: Path, size: int) -> None:
+        data = os.urandom(size)
+        ref = objects.put(data)
+        damaged = bytearray(data)
+        damaged[size // 2] ^= 1
+        objects.storage.put(ref.path, damaged)
+        elsewhere = ObjectStore(objects.storage, cache=ObjectCache(tmp_path / "another-cache"))
+        with pytest.raises(IntegrityError):
+            elsewhere.reader(ref).buffer()
+        assert elsewhere.put(data) == ref
+        elsewhere.check(ref)
+        assert bytes(elsewhere.reader(ref).buffer()) == data
+
+    @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b""])
+    def test_another_length_is_detected_and_healed(
+        self, objects: ObjectStore, tmp_path: Path, change: Callable[[bytes], bytes]
+    ) -> None:
+        data = os.urandom(400_000)
+        ref = objects.put(data)
+        objects.storage.put(ref.path, change(data))
+        elsewhere = ObjectStore(objects.storage, cache=ObjectCache(tmp_path / "another-cache"))
+        assert elsewhere.put(data) == ref
+        elsewhere.check(ref)
+
+    def test_a_missing_object_is_not_found(self, objects: ObjectStore) -> None:
+        ref = objects.put(b"x" * 1000)
+        objects.storage.delete(ref.path)
+        assert not objects.contains(ref)
+        fresh = ObjectStore(objects.storage, cache=ObjectCache(objects.cache.folder + "-2") if objects.cache else None)
+        with pytest.raises(NotFoundError):
+            fresh.reader(ref).buffer()
+        assert objects.put(b"x" * 1000) == ref
+        assert objects.contains(ref)
+
+
+# -- tools, also for suites of other rooms -----------------------------------------------------------
+
+
+def write(storage: Storage, verb: str, path: str, data: Any) -> bool | None:
+    """Write by one of the three verbs."""
+    if verb == "put":
+        storage.put(path, data)
+        return None
+    if verb == "put_if_absent":
+        return storage.put_if_absent(path, data)
+    staging = storage.stage()
+    staging.write(data)
+    return staging.commit(path)
+
+
+def reopened(storage: Storage) -> Storage:
+    """Another handle on the same place."""
+    other: Storage = pickle.loads(pickle.dumps(storage))
+    return other
+
+
+def require(promise: bool, what: str) -> None:
+    """Skip the test if the storage does not promise what it is about."""
+    if not promise:
+        pytest.skip(f"this storage does not promise {what}")
+
+
+def require_append(storage: Storage) -> None:
+    """Skip the test if the storage cannot append."""
+    require(storage.capabilities.append, "to append")
+
+
+def fork(act: Callable[[], object]) -> int:
+    """Run `act` in a forked child, which ends with 0 if that returned something true."""
+    with warnings.catch_warnings():
+        # That other threads exist is the point of the test.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = 0 if act() else 2
+    finally:
+        os._exit(code)
+
+
+def race_threads(storage: Storage, path: str, payload: bytes) -> list[bytes]:
+    """What the threads wrote that were told that they won."""
+    start, claims = threading.Barrier(RACERS), []
+
+    def run(content: bytes) -> None:
+        start.wait()
+        if storage.put_if_absent(path, content):
+            claims.append(content)
+
+    contents = [_nonce(racer, 0) + payload for racer in range(RACERS)]
+    racers = [threading.Thread(target=run, args=(content,)) for content in contents]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    return claims
+
+
+def _nonce(racer: int, number: int) -> bytes:
+    return f"racer {racer} of round {number};".encode()
+
+
+def _race(storage: Storage, racer: int, rounds: int, payloads: list[bytes], barrier: Any, results: Any) -> None:
+    won = []
+    for number in range(rounds):
+        content = _nonce(racer, number) + payloads[number % len(payloads)]
+        barrier.wait(120)
+        if storage.put_if_absent(f"race/{number}", content):
+            won.append((number, racer))
+    results.put(won)
+
+
+def _content_of(path: str) -> bytes:
+    return path.encode() * (200_000 if path.startswith("small") else 800_000)
+
+
+def _write_until_killed(storage: Storage, life: int, started: Any) -> None:
+    started.set()
+    for number in range(10_000):
+        storage.put(f"small/put-{number % 3}", _content_of(f"small/put-{number % 3}"))
+        path = f"small/{life}-{number}"
+        storage.put_if_absent(path, _content_of(path))
+        path = f"large/{life}-{number}"
+        staging = storage.stage()
+        whole = memoryview(_content_of(path))
+        for start in range(0, len(whole), 1 << 20):
+            staging.write(whole[start : start + (1 << 20)])
+        staging.commit(path)
+
+
+def _append_until_killed(storage: Storage, path: str, ready: Any) -> None:
+    appender = storage.open_append(path)
+    appender.write(b"acknowledged")
+    ready.set()
+    time.sleep(600)

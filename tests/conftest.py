@@ -1,0 +1,67 @@
+"""What tests of every room share: object stores on loopback. Started when a test first asks, stopped with the run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Place = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or fills the cache of whoever runs it."""
+    os.environ["MLFLOWISH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """(url, storage_options) of an empty place in moto's S3."""
+    return _place("moto", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def seaweed_url(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """(url, storage_options) of an empty place in SeaweedFS by its S3 gateway."""
+    return _place("seaweed", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gcs_url(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """(url, storage_options) of an empty place in fake-gcs-server."""
+    return _place("gcs", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def azurite_url(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """(url, storage_options) of an empty place in Azurite."""
+    return _place("azurite", tmp_path_factory)
+
+
+def _place(name: str, factory: pytest.TempPathFactory) -> Place:
+    servers = _servers()
+    if reason := servers.missing(name):
+        pytest.skip(reason)
+    base = factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    url, options = servers.use(name, shared)
+    return f"{url}/{uuid.uuid4().hex}", options
+
+
+def _servers() -> Any:
+    """tests/storage/servers.py, which is also a script and lies in no package."""
+    name = "mlflowish_test_servers"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "storage" / "servers.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
