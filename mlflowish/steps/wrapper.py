@@ -298,7 +298,7 @@ class Step(Generic[P, R]):
         warnings.warn(f"{self.name}: {reason}", UncachedWarning, stacklevel=_stacklevel())
 
     def __reduce__(self) -> Any:
-        if _is_importable(self):
+        if _is_importable(self) or (self.fn.__module__ == "__main__" and _goes_to_a_worker_process()):
             return _by_name, (self.fn.__module__, self.fn.__qualname__)
         return type(self), (self.fn, self.options)
 
@@ -359,6 +359,17 @@ def _is_importable(step: Step[..., Any]) -> bool:
     for name in getattr(step.fn, "__qualname__", "<locals>").split("."):
         found = getattr(found, name, None)
     return found is step
+
+
+def _goes_to_a_worker_process() -> bool:
+    """Is `multiprocessing` pickling? Its workers have this `__main__` too, so a step of a script travels by name, like a
+    function. Whoever else pickles (cloudpickle, for other machines) takes it by value, and nothing but the stack tells."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "multiprocessing.reduction":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _by_name(module: str, qualname: str) -> Any:
