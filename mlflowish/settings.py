@@ -17,7 +17,8 @@ FOLDER = ".mlflowish"
 
 
 def project_root(start: Path | None = None) -> Path:
-    """The folder of the nearest pyproject.toml, else of the nearest git root, else `start` (default: the working directory)."""
+    """The folder of the nearest pyproject.toml, else of the nearest git root, else `start` (default: the working
+    directory)."""
     here = (start or Path.cwd()).resolve()
     folders = (here, *here.parents)
     for marker in ("pyproject.toml", ".git"):
@@ -37,9 +38,13 @@ def tool_table(start: Path | None = None) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("mlflowish", {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be parsed ({error}); mend it or set ${STORE_VARIABLE}", path=str(path)) from error
+        raise InvalidInputError(
+            f"{path} cannot be parsed ({error}); mend it or set ${STORE_VARIABLE}", path=str(path)
+        ) from error
     if not isinstance(table, dict):
-        raise InvalidInputError(f"[tool.mlflowish] in {path} must be a table, found {type(table).__name__}", path=str(path))
+        raise InvalidInputError(
+            f"[tool.mlflowish] in {path} must be a table, found {type(table).__name__}", path=str(path)
+        )
     return table
 
 
@@ -52,12 +57,15 @@ def default_store_url(start: Path | None = None) -> str:
     if configured is None:
         return str(root / FOLDER)
     if not isinstance(configured, str) or not configured:
-        raise InvalidInputError(f"[tool.mlflowish] store must be a non-empty string, found {configured!r}", found=configured)
+        raise InvalidInputError(
+            f"[tool.mlflowish] store must be a non-empty string, found {configured!r}", found=configured
+        )
     return configured if "://" in configured else str((root / configured).resolve())
 
 
 def cache_dir() -> Path:
-    """The folder of local caches and spools of this user: $MLFLOWISH_CACHE_DIR, else $XDG_CACHE_HOME/mlflowish, else ~/.cache/mlflowish."""
+    """The folder of local caches and spools of this user: $MLFLOWISH_CACHE_DIR, else $XDG_CACHE_HOME/mlflowish, else
+    ~/.cache/mlflowish."""
     if configured := os.environ.get(CACHE_VARIABLE):
         return Path(configured)
     base = os.environ.get("XDG_CACHE_HOME")

@@ -118,7 +118,7 @@ def annotations_of(walk: Walk, cls: type, label: str) -> bytes:
 
     # The annotations of this very class, as they were written.
     found = vars(cls).get("__annotations__")
-    if not isinstance(found, Mapping):
+    if not isinstance(found, Mapping) or not found:
         return b""
     module = sys.modules.get(module_of(cls))
     out = bytearray(b"h")

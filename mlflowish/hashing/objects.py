@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import gc
+import struct
 import threading
 import types
 import typing
@@ -100,6 +102,15 @@ def _inner(obj: Any) -> Any:
     return MISSING
 
 
+def _compiled_format(walk: Walk, number: int, obj: struct.Struct, label: str) -> bytes:
+    return b"struct" + walk.edge(obj.format, f"{label}.format")
+
+
+def _comparison_key(walk: Walk, number: int, obj: Any, label: str) -> bytes:
+    """`functools.cmp_to_key(compare)`, which shows its function to the garbage collector only."""
+    return b"cmp_to_key" + b"".join(walk.edge(part, label) for part in gc.get_referents(obj) if callable(part))
+
+
 def _code(walk: Walk, number: int, obj: types.CodeType, label: str) -> bytes:
 
     return b"code" + unit_of(obj).digest
@@ -133,6 +144,8 @@ _RECORDERS: dict[type, Recorder] = {
     functools.singledispatchmethod: _single_dispatch_method,
     functools._lru_cache_wrapper: _cache,
     types.CodeType: _code,
+    struct.Struct: _compiled_format,
+    type(functools.cmp_to_key(max)): _comparison_key,
     contextvars.ContextVar: record_context_variable,
     threading.local: record_thread_local,
 }

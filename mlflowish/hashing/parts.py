@@ -66,6 +66,14 @@ def diff(old: Iterable[Sequence[str]], new: Iterable[Sequence[str]]) -> list[Cha
             removed.remove(twin)
             added.remove(row)
             renamed.append(Change(row[0], row[1], "renamed", twin[0], row[0]))
+    # A script run as `__main__` and imported by its name: the same part under another module.
+    for row in list(added):
+        tail = row[0].rpartition(".")[2]
+        twins = [gone for gone in removed if gone[1] == row[1] and gone[0].rpartition(".")[2] == tail]
+        if len(twins) == 1:
+            removed.remove(twins[0])
+            added.remove(row)
+            changed.append(Change(row[0], row[1], "changed", twins[0][3], row[3]))
     return [
         *changed,
         *(Change(row[0], row[1], "added", "", row[3]) for row in added),

@@ -144,7 +144,8 @@ def _fed(walk: Walk, space: Space, reference: Reference) -> bytes | None:
     else:
         walk.guards.cell(cell, found)
     walk.fed.append(found)
-    return b"f" + sized(type(found).__name__) + sized(method)
+    # By name: another container of the same kind may be read by a way that shows only its content.
+    return b"f" + sized(type(found).__name__) + sized(method) + sized(reference.root)
 
 
 _FED: dict[type, frozenset[str]] = {

@@ -42,6 +42,7 @@ class SourceText:
     functions: dict[int, list[Located]]
     _codes: dict[int, dict[tuple[str, int], list[CodeType]]] = field(default_factory=dict)
     _filename: str = "<source>"
+    is_cell: bool = False
 
     def codes(self, like: CodeType) -> dict[tuple[str, int], list[CodeType]]:
         """Code objects that this source compiles to, by name and first line, with the future statements of `like`.
@@ -51,9 +52,13 @@ class SourceText:
         flags = like.co_flags & _FUTURE
         if flags not in self._codes:
             found: dict[tuple[str, int], list[CodeType]] = {}
-            compiled = compile(self.text, self._filename, "exec", flags=flags, dont_inherit=True)
-            for code in bytecode.nested(compiled):
-                found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
+            # A kernel compiles the statements of a cell one by one, and a call of `np.sin` compiles in another way
+            # in sight of its import.
+            alone = [ast.Module([statement], []) for statement in self.tree.body] if self.is_cell else []
+            for module in (self.tree, *alone):
+                compiled = compile(module, self._filename, "exec", flags=flags, dont_inherit=True)
+                for code in bytecode.nested(compiled):
+                    found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
             self._codes[flags] = found
         return self._codes[flags]
 
@@ -197,6 +202,8 @@ def _read_cached_lines(name: str) -> SourceText | None:
     if known is not None and known[0] == state:
         return known[1]
     parsed = _parse("".join(lines), name)
+    if parsed is not None:
+        parsed.is_cell = True
     # The lines are kept so that their id stays theirs.
     _files[name] = (state, parsed)
     _kept_lines[name] = lines

@@ -227,7 +227,8 @@ def _refused(key: bytes, payload: bytes) -> InvalidInputError:
 
 def _private_folder(purpose: str, storage: Storage) -> Path:
     """Where this user's machine keeps copies of, or records for, one store."""
-    return settings.cache_dir() / purpose / blake3(storage.url.encode()).hexdigest(16)
+    identity = str(getattr(storage, "identity", storage.url))
+    return settings.cache_dir() / purpose / blake3(identity.encode("utf-8", "surrogatepass")).hexdigest(16)
 
 
 class _Fork:

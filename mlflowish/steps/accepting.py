@@ -41,9 +41,12 @@ def _earlier(store: Store, digest: bytes) -> Iterator[bytes]:
                 yield earlier
 
 
-def accept(step: Any, *, reason: str, store: Any = None) -> str:
+def accept(step: Any, *, reason: str, previous: str | None = None, store: Any = None) -> str:
     """Declare that the step's present code means the same as the code of its last stored result: its results keep
     hitting.
+
+    "Last" is the one stored last. If you went back to older code since, say which you mean by its fingerprint digest:
+    `previous="..."`.
 
     The word is kept in the store with `reason`, user and time, and holds for everybody who uses it. Returns the
     digest of the earlier fingerprint.
@@ -84,7 +87,13 @@ def accept(step: Any, *, reason: str, store: Any = None) -> str:
         )
     present = step.fingerprint.digest
     latest = max(stored, key=lambda entry: (entry.created_s, entry.id))
-    earlier = bytes.fromhex(latest.meta.fingerprint)
+    if previous is not None and previous not in {entry.meta.fingerprint for entry in stored}:
+        raise NotFoundError(
+            f"No stored result of {step.name} was computed by code of fingerprint {previous!r}; "
+            f"the last was by {latest.meta.fingerprint!r}",
+            step=step.name,
+        )
+    earlier = bytes.fromhex(latest.meta.fingerprint if previous is None else previous)
     if earlier == present:
         raise StateError(
             f"The code of {step.name} is that of its last stored result: there is nothing to accept", step=step.name

@@ -362,8 +362,10 @@ def _is_importable(step: Step[..., Any]) -> bool:
 
 
 def _goes_to_a_worker_process() -> bool:
-    """Is `multiprocessing` pickling? Its workers have this `__main__` too, so a step of a script travels by name, like a
-    function. Whoever else pickles (cloudpickle, for other machines) takes it by value, and nothing but the stack tells."""
+    """Is `multiprocessing` pickling? Its workers have this `__main__` too, so a step of a script travels by name there.
+
+    Whoever else pickles (cloudpickle, for other machines) takes it by value; nothing but the stack tells which it is.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals.get("__name__") == "multiprocessing.reduction":

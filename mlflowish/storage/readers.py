@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
@@ -307,7 +308,7 @@ def _private(fd: int, ref: ObjectRef) -> memoryview:
     size = ref.size_bytes
     if size > _COPY_BYTES:
         try:
-            return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_COPY))
+            return memoryview(_map(fd, size))
         except OSError as error:
             if error.errno not in _NO_MAPS:
                 raise StorageError(f"Could not map {ref.path}: {error.strerror}", path=ref.path) from error
@@ -318,6 +319,12 @@ def _private(fd: int, ref: ObjectRef) -> memoryview:
     if position != size:
         raise damaged(ref.path, ref.digest, "shorter than it was a moment ago")
     return view
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13) and sys.platform != "win32":
+        return mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
+    return mmap.mmap(fd, size, access=mmap.ACCESS_COPY)  # keeps a file open for as long as the map lives
 
 
 def _slabs(fd: int, ref: ObjectRef) -> Iterator[bytes]:

@@ -53,6 +53,16 @@ class FsspecStorage:
         return self._url
 
     @property
+    def identity(self) -> str:
+        """Which place this is, for what a machine keeps beside it: the URL, and the address of a service of one's own,
+        where the same bucket name means another bucket. No secrets, so that changing one changes nothing here."""
+        client = self._options.get("client_kwargs")
+        given = [self._options.get(name) for name in ("endpoint_url", "account_name", "account_host", "host", "port")]
+        given.append(client.get("endpoint_url") if isinstance(client, dict) else None)
+        given += [os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")]
+        return "\0".join([self._url, *("" if part is None else str(part) for part in given)])
+
+    @property
     def capabilities(self) -> Capabilities:
         is_safe = self._driver.is_proven if self._is_safe is None else self._is_safe
         return Capabilities(put_if_absent=is_safe, multi_writer=is_safe)

@@ -52,11 +52,12 @@ def stored(folder, megabytes):
     step = mf.step(store=mf.Store(folder), ignore="array")(given)
     step(0, workloads.ramp(1, 0))
     array = workloads.ramp(int(megabytes), 1)
-    raw_s = min(_raw_write(folder.parent / "raw.bin", array) for _ in range(2))
+    raw_s = min(_raw_write(folder.parent / "raw.bin", array, is_flushed=False) for _ in range(2))
+    flushed_s = min(_raw_write(folder.parent / "raw.bin", array, is_flushed=True) for _ in range(2))
     before = _reset_peak()
     start = time.perf_counter()
     step(1, array)
-    return {"seconds": time.perf_counter() - start, "added": _peak() - before, "raw": raw_s}
+    return {"seconds": time.perf_counter() - start, "added": _peak() - before, "raw": raw_s, "flushed": flushed_s}
 
 
 def loaded(folder, megabytes):
@@ -100,7 +101,7 @@ def imported(_folder):
     return {"package": package, "modules": modules, "step": step, "step_modules": len(sys.modules) - before}
 
 
-def _raw_write(path, array):
+def _raw_write(path, array, *, is_flushed):
     import numpy as np
 
     data = memoryview(array.view(np.uint8))
@@ -108,6 +109,8 @@ def _raw_write(path, array):
     with open(path, "wb", buffering=0) as file:
         for at in range(0, len(data), 4 << 20):
             file.write(data[at : at + (4 << 20)])
+        if is_flushed:
+            os.fsync(file.fileno())
     seconds = time.perf_counter() - start
     path.unlink()
     return seconds

@@ -134,10 +134,11 @@ def test_compact(figures, tmp_path: Path, full: bool) -> None:
     count = 200_000 if full else 500
     for _ in range(count):
         journals.append(os.urandom(16), PAYLOAD)
+    journals.close()  # a compaction leaves alone what a living writer still holds
     started = time.perf_counter()
     report = journals.compact()
     figures.add("compact", "mlflowish", report.records_read / (time.perf_counter() - started), "records/s")
-    assert report.records_written == count
+    assert sum(1 for _ in journals.scan()) == count
 
 
 def test_files_of_1000_short_processes(figures, tmp_path: Path, full: bool) -> None:

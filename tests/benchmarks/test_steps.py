@@ -182,6 +182,7 @@ def test_storing_and_loading_a_huge_array(figures, tmp_path, megabytes):
     name = f"{megabytes} MB array"
     figures.add(f"{name}: store", "mlflowish", stored["seconds"])
     figures.add(f"{name}: store", "raw bytes written", stored["raw"])
+    figures.add(f"{name}: store", "raw bytes flushed", stored["flushed"])
     figures.add(f"{name}: memory added", "storing", stored["added"] / 1e6, "MB")
     figures.add(f"{name}: memory added", "loading", loaded["added"] / 1e6, "MB")
     figures.add(f"{name}: hit", "first in a process", loaded["first"])

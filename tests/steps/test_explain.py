@@ -10,7 +10,7 @@ import pytest
 
 import mlflowish as mf
 
-LIB = '''
+LIB = """
 RATE = {rate}
 API_TOKEN = "{token}"
 
@@ -20,8 +20,8 @@ class Scaler:
 
 def helper(x):
     return x + {offset} + len(API_TOKEN) * 0
-'''
-MAIN = '''
+"""
+MAIN = """
 import sys
 import mlflowish as mf
 import lib
@@ -39,7 +39,7 @@ for difference in explanation.differences:
     print(difference.kind, difference.name)
 print("----")
 print(explanation)
-'''
+"""
 DEFAULTS = {"rate": 2, "token": "tok-aaaa", "factor": 3, "offset": 1}
 
 

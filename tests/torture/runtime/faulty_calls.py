@@ -1,4 +1,4 @@
-"""Runs a call against a storage that fails at a chosen storage call, or kills the process there. For processes of their own."""
+"""Calls against a storage that fails at a chosen storage call, or kills the process there. Run as a process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlflowish.storage import ObjectStore
 from mlflowish.testing.faults import At, Fault, FaultyStorage, NoFaults
 
 EARLIER = (("inline", 0), ("array", 0), ("pickled", 0))
-# What is tested is the death of processes, which the kernel's cache survives: no need to wait for disks, thousands of times.
+# What is tested is the death of processes, which the kernel's cache survives: no need to wait for disks each time.
 os.fsync = os.fdatasync = lambda fd: None
 expected = functools.cache(steps.expected)
 
@@ -106,7 +106,7 @@ def compaction(root, folder, kind, plan):
 
 
 def check(root, folder, hits, kind):
-    """What is wrong with a store that somebody died in: everything acknowledged hits, what was under way comes out right."""
+    """What is wrong with a store that somebody died in: what was acknowledged hits, what was under way is right."""
     with mf.Store(root) as store:
         for round_name in ("reopened", "compacted"):
             for known, x in hits:
@@ -125,7 +125,7 @@ def check(root, folder, hits, kind):
 
 
 def faults(base, kind, name):
-    """One fault at each storage call of a miss and of the hits after it; what was wrong with values or with later calls."""
+    """One fault at each storage call of a miss and of the hits after it; what was wrong with values or later calls."""
     folder, wrong, number = Path(base), [], 0
     root = folder / "store"
     total = 1

@@ -1,4 +1,4 @@
-"""kill -9 at every storage call of a miss and of a compaction, and at any moment: nothing wrong, half or acknowledged is left."""
+"""kill -9 at every storage call of a miss and of a compaction, and at any moment: nothing wrong, half or lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cases(kinds, names, ordinary):
     ]
 
 
-# A death after one storage call differs from one before the next only in what happens between them, which no storage sees.
+# A death after one storage call differs from one before the next only in what no storage sees.
 EACH_DEATH = {(kind, "kill_before") for kind in ("inline", "array", "items", "compaction")}
 EACH_FAULT = {
     ("inline", "torn"),
