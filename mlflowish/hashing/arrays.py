@@ -12,7 +12,7 @@ from mlflowish.hashing.writer import BULK, THREADED_BYTES, Done, Node, bulk, dig
 
 # How much of an array is copied at a time where its bytes cannot be read in place.
 SLAB_BYTES = 1 << 20
-LOOK_BYTES = 1 << 19
+LOOK_BYTES = 1 << 21
 THREADED_LOOK_BYTES = 1 << 23
 
 
