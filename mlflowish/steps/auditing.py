@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 
 from mlflowish.hashing.audit import ObservedRef, Watch, verify
 
+_log = logging.getLogger("mlflowish.steps")
 _told: set[tuple[str, str, str]] = set()
 
 
@@ -15,10 +16,10 @@ def observed(watch: Watch, step: str) -> tuple[tuple[str, str, bytes], ...]:
     for ref in found:
         if (place := (step, ref.module, ref.qualname)) not in _told:
             _told.add(place)
-            warnings.warn(
+            # A log and not a warning: threads that others start meanwhile can be taken for the step's.
+            _log.warning(
                 f"{step}: {ref.module}.{ref.qualname} ran, and the code of the step does not show that. Its present "
                 f"code is checked before the result is used again; declare it: @step(depends=[{ref.qualname}])",
-                stacklevel=2,
             )
     return tuple((ref.module, ref.qualname, ref.digest) for ref in found)
 
