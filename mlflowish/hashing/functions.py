@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +78,14 @@ def _hints(walk: Walk, function: FunctionType, label: str) -> bytes:
 _HINT_BLIND = frozenset({"functools", "contextlib", "_functools", "reprlib"})
 
 
+# Since Python 3.10; some versions of the stubs know it and others do not.
+_builtins_of = attrgetter("__builtins__")
+
+
 def space_of(function: FunctionType, label: str) -> Space:
     """Where the outside names of a function are found."""
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-    builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]  # since 3.10, unknown to the stubs
+    builtins: dict[str, Any] = _builtins_of(function)
     return Space(function.__globals__, builtins, cells, label)
 
 
