@@ -8,12 +8,12 @@ from typing import Any
 
 from mlflowish.hashing.instances import attributes_part
 from mlflowish.hashing.tree import Expand, Walk
-from mlflowish.hashing.writer import BULK, THREADED_BYTES, Done, Node, bulk, digest_of, head, leaf, silent
+from mlflowish.hashing.writer import BULK, Done, Node, bulk, digest_of, head, leaf, silent
 
 # How much of an array is copied at a time where its bytes cannot be read in place.
 SLAB_BYTES = 1 << 20
-LOOK_BYTES = 1 << 21
-THREADED_LOOK_BYTES = 1 << 23
+# How much is searched for NaN at a time: it is in a cache still when it is hashed, and enough for several threads.
+LOOK_BYTES = 4 << 20
 
 
 def expander_for(cls: type) -> Expand | None:
@@ -64,7 +64,8 @@ def array_part(tag: str, array: Any, walk: Walk) -> Node | Done:
     """The digest of an array's dtype, shape and elements, under a tag that says what the array is."""
     import numpy as np
 
-    array = array.view(np.ndarray)
+    if type(array) is not np.ndarray:
+        array = array.view(np.ndarray)
     dtype = array.dtype
     record_head = head(tag, dtype_fields(dtype), array.shape)
     if dtype.names is not None:
@@ -101,23 +102,22 @@ def raw_buffers(array: Any) -> Iterator[Any]:
     if array.size == 0:
         return
     inexact = array.dtype.kind in "fcb" and array.dtype.isbuiltin != 2
-    for piece in _pieces(array, inexact):
-        flat = np.ascontiguousarray(piece).reshape(-1)
+    for flat in _pieces(array, inexact):
         yield (_clean(flat) if inexact and _needs_cleaning(flat) else flat).view(np.uint8)
 
 
 def _pieces(array: Any, inexact: bool) -> Iterator[Any]:
-    """The array in parts that follow each other in C order: whole where it is hashed without a look at it."""
+    """The array in flat parts that follow each other in C order: whole where it is hashed without a look at it."""
+    import numpy as np
+
     if not array.flags.c_contiguous:
-        yield from _slabs(array)
-    elif not inexact:
-        yield array
-    else:
-        flat = array.reshape(-1)
-        # Small enough to be in a cache still when it is hashed after the look, or large enough for threads.
-        size = max(1, (LOOK_BYTES if array.nbytes < THREADED_BYTES else THREADED_LOOK_BYTES) // array.itemsize)
-        for start in range(0, flat.size, size):
-            yield flat[start : start + size]
+        for slab in _slabs(array):
+            yield np.ascontiguousarray(slab).reshape(-1)
+        return
+    flat = array.reshape(-1)
+    size = max(1, LOOK_BYTES // array.itemsize) if inexact else flat.size
+    for start in range(0, flat.size, size):
+        yield flat[start : start + size]
 
 
 def _slabs(array: Any) -> Iterator[Any]:
@@ -147,7 +147,8 @@ def _needs_cleaning(flat: Any) -> bool:
         return True
     # The least element is NaN exactly if there is a NaN. (A dot product is faster, but waits for threads of BLAS.)
     with np.errstate(invalid="ignore"):
-        return bool(np.isnan(flat.min()))
+        least = flat.min()
+    return bool(least != least)
 
 
 def _clean(flat: Any) -> Any:

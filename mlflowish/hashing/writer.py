@@ -15,11 +15,12 @@ unless they are the same.
 from __future__ import annotations
 
 import marshal
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from blake3 import blake3
+
+from mlflowish.hashing.crew import WORTH_THREADS_BYTES, hashed
 
 DIGEST_BYTES = 16
 MARSHAL_VERSION = 2
@@ -28,9 +29,6 @@ PLAIN = b"mlf1p"
 BULK = b"mlf1b"
 NODE = b"mlf1n"
 CYCLE = b"mlf1c"
-
-# Below this, starting threads costs more than it saves.
-THREADED_BYTES = 16 << 20
 
 Label: TypeAlias = Callable[[int], str]
 
@@ -88,20 +86,12 @@ def leaf(tag: str, *fields: Any) -> Done:
     return Done(digest_of(NODE + head(tag, *fields)))
 
 
-def bulk_hasher(record_head: bytes, size_bytes: int) -> Any:
-    """A hasher for about `size_bytes` of raw data; many threads where that pays.
-
-    The thread count is explicit, never "auto": that would share a global pool, whose threads a forked child does not
-    have, and the child would wait for them for ever. It has no influence on the digest.
-    """
-    if size_bytes < THREADED_BYTES:
-        return blake3(BULK + record_head)
-    return blake3(BULK + record_head, max_threads=os.cpu_count() or 1)
-
-
 def bulk(record_head: bytes, buffers: Iterable[Any], *, size_bytes: int) -> Done:
-    """The digest of a head followed by the concatenation of byte buffers."""
-    hasher = bulk_hasher(record_head, size_bytes)
+    """The digest of a head followed by the concatenation of byte buffers, about `size_bytes` in all."""
+    start = BULK + record_head
+    if size_bytes >= WORTH_THREADS_BYTES:
+        return Done(hashed(start, buffers, length=DIGEST_BYTES))
+    hasher = blake3(start)
     for buffer in buffers:
         hasher.update(buffer)
     return Done(hasher.digest(DIGEST_BYTES))
