@@ -163,6 +163,7 @@ def _document(call: Entry | Event) -> dict[str, Any]:
         "reason": meta.reason,
         "parent": meta.parent,
         "children": list(meta.children),
+        "run": meta.run_id,
         "host": meta.host,
         "pid": meta.pid,
         "python": meta.python,
@@ -198,5 +199,7 @@ def _facts(call: Entry | Event) -> list[tuple[str, str]]:
         facts.append(("stored as", f"{call.codec}, {stored} in {len(call.objects)} objects{pickled}"))
     if meta.parent:
         facts.append(("called by", meta.parent))
+    if meta.run_id:
+        facts.append(("run", meta.run_id))
     facts += [("called", child) for child in meta.children]
     return facts

@@ -12,8 +12,9 @@ class Call:
 
     `hit`: read back instead of computed. `key`: 32 hex digits, None when the call could not be keyed. `inputs`:
     name -> value digest (empty on a call without a key). `output`: value digest of the result, None if it has none.
-    `duration_s`: how long the function ran when it was computed, now or then. `uncached_reason`: why the result is
-    not in the store; None if it is. `parent`: the key of the step call inside which this one ran.
+    `duration_s`: how long the function ran when it was computed, now or then. `run_id`: the run in which it was
+    computed, now or then; None outside a run. `uncached_reason`: why the result is not in the store; None if it is.
+    `parent`: the key of the step call inside which this one ran.
     """
 
     value: Any

@@ -18,8 +18,10 @@ from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.steps.keys import argument_digests
+from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.store import Event, Meta, Store
+from mlflowish.store.context import CallNote, active_run_id
 
 
 class Owner(Protocol):
@@ -46,6 +48,7 @@ class Job:
         self._identity = identity
         self._frame = Frame(step.name, identity.hex)
         self._parent = current_frame.get()
+        self._run_id = active_run_id.get()
         self._reason = identity.reason if step.options.cache else "the step has cache=False"
         self._arguments: tuple[tuple[str, str, str], ...] = ()
         self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
@@ -130,6 +133,7 @@ class Job:
         unforeseen = observed(self._watch, step.name)
         store.add_entry(writing.make_entry(identity.key, stored, meta, unforeseen), step=step.name)
         step.identifier.last_duration_s = self._duration_s
+        self._tell("computed", meta.output)
         return self._call(stored.value, meta.output, None)
 
     def _unstorable(self, value: Any, error: Exception) -> Call:
@@ -159,6 +163,10 @@ class Job:
         except MlflowishError as error:
             if status == "failed":
                 step.warn(f"its failure is not recorded: {error}")
+        self._tell(status, None)
+
+    def _tell(self, status: str, output: str | None) -> None:
+        tell(CallNote(self._identity.hex, self._step.name, False, self._duration_s, output, status))
 
     def _meta(self, status: str, reason: str, stored: writing.Stored | None) -> Meta:
         if self._parent is not None and self._identity.hex is not None and status == "computed":
@@ -176,11 +184,21 @@ class Job:
             parent=self._parent.key if self._parent is not None else None,
             children=tuple(self._frame.children),
             extras=tuple((name, digest(value).hex()) for name, value in self._step.identifier.extra_values()),
+            run_id=self._run_id,
         )
 
     def _call(self, value: Any, output: str | None, reason: str | None) -> Call:
         inputs = {name: digest for name, digest, _ in self._arguments}
         parent = self._parent.key if self._parent is not None else None
         return Call(
-            value, False, self._identity.hex, self._step.name, inputs, output, self._duration_s, None, reason, parent
+            value,
+            False,
+            self._identity.hex,
+            self._step.name,
+            inputs,
+            output,
+            self._duration_s,
+            self._run_id,
+            reason,
+            parent,
         )

@@ -11,7 +11,7 @@ from mlflowish.store import Entry, Table
 if TYPE_CHECKING:
     from mlflowish.steps.wrapper import Step
 
-_COLUMNS = ("time", "status", "duration_s", "arguments", "output", "key", "reason", "parent", "host")
+_COLUMNS = ("time", "status", "duration_s", "arguments", "output", "key", "reason", "parent", "host", "run_id")
 
 
 def history(step: Step[..., Any]) -> Table:
@@ -33,6 +33,7 @@ def history(step: Step[..., Any]) -> Table:
                 meta.reason,
                 meta.parent,
                 meta.host,
+                meta.run_id,
             )
         )
     return Table(_COLUMNS, rows)

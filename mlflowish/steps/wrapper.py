@@ -19,9 +19,11 @@ from mlflowish.steps.frames import current_frame
 from mlflowish.steps.identity import Identifier, Identity, default_name
 from mlflowish.steps.job import Job
 from mlflowish.steps.lease import Lease
+from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.steps.running import run
 from mlflowish.store import Entry, Store, as_store
+from mlflowish.store.context import CallNote, on_call
 
 if TYPE_CHECKING:
     from mlflowish.executors import Future
@@ -78,9 +80,17 @@ class Step(Generic[P, R]):
         if identity.key is None or not self.options.cache:
             return None
         found = self.find(self.store, identity)
-        if found is not None and (frame := current_frame.get()) is not None:
-            frame.children.append(identity.key.hex())
+        if found is not None:
+            self._note_hit(identity.key, found[0])
         return found
+
+    def _note_hit(self, key: bytes, entry: Entry) -> None:
+        """Let the step around this call, and whoever listens, know of it."""
+        if (frame := current_frame.get()) is not None:
+            frame.children.append(key.hex())
+        if on_call.get() is not None:
+            meta = entry.meta
+            tell(CallNote(key.hex(), self.name, True, meta.duration_s, meta.output))
 
     @property
     def declared(self) -> list[tuple[str, Any]]:
@@ -125,7 +135,9 @@ class Step(Generic[P, R]):
         frame = current_frame.get()
         inputs = {name: digest for name, digest, _ in meta.arguments}
         parent = frame.key if frame else None
-        return Call(value, True, identity.hex, self.name, inputs, meta.output, meta.duration_s, None, None, parent)
+        return Call(
+            value, True, identity.hex, self.name, inputs, meta.output, meta.duration_s, meta.run_id, None, parent
+        )
 
     # -- computing ---------------------------------------------------------------------------------
 
@@ -161,7 +173,10 @@ class Step(Generic[P, R]):
             return
         try:
             # A holder stores before he releases: having the lease, look once more.
-            yield found[0] if found else (self.find(store, identity) if held else None)
+            stored = found[0] if found else (self.find(store, identity) if held else None)
+            if stored is not None:
+                self._note_hit(identity.key, stored[0])
+            yield stored
         finally:
             lease.release()
 

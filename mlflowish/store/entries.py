@@ -53,6 +53,7 @@ class Meta:
     pid: int = 0
     python: str = ""
     extras: tuple[tuple[str, str], ...] = ()  # declared extras: name, digest
+    run_id: str | None = None  # the run in which it was computed
 
     def packed(self) -> bytes:
         """The msgpack form: an array in field order, so that fields can be added at its end."""
