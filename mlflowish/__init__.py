@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mlflowish.hashing import Fingerprint as Fingerprint
     from mlflowish.hashing import hexdigest as digest  # noqa: F401  re-exported
     from mlflowish.hashing import register_digester as register_digester
+    from mlflowish.maintenance import du as du
+    from mlflowish.maintenance import fsck as fsck
     from mlflowish.steps import Call as Call
     from mlflowish.steps import Explanation as Explanation
     from mlflowish.steps import Step as Step
@@ -52,6 +54,7 @@ _ERRORS = (
 _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
+    **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{name: ("mlflowish.store", name) for name in ("Dir", "File", "Store", "Table", "active_store", "use")},
     "Fingerprint": ("mlflowish.hashing", "Fingerprint"),

@@ -1,7 +1,7 @@
 """The entry point: dispatches to the commands, and turns errors into one message and an exit code.
 
 Exit codes: 0 done; 1 it could not be done (an error of ours: one message on standard error, no traceback); 2 the
-command line cannot be meant; 130 interrupted.
+command line cannot be meant; 3 `fsck` found something wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import click
 from mlflowish.cli.demo import demo
 from mlflowish.cli.entries import forget, show, steps
 from mlflowish.cli.explain import explain
+from mlflowish.cli.keeping import du, fsck
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
 
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for _command in (demo, status, steps, show, explain, forget, compact):
+for _command in (demo, status, steps, show, explain, forget, compact, du, fsck):
     cli.add_command(_command)
 
 
@@ -43,8 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and give its exit code."""
     try:
-        cli.main(args=list(arguments), prog_name="mlflowish", standalone_mode=False)
+        code = cli.main(args=list(arguments), prog_name="mlflowish", standalone_mode=False)
         sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -1,0 +1,104 @@
+"""Commands that keep a store in order: what fills it, whether it is sound."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from mlflowish.cli.options import Location, json_option, store_options
+from mlflowish.cli.printing import print_facts, print_json, print_table, size
+
+if TYPE_CHECKING:
+    from mlflowish.maintenance.checking import Watch
+    from mlflowish.maintenance.findings import FsckReport
+
+UNSOUND = 3
+_MOST_ROWS = 200
+
+
+@click.command()
+@store_options
+@json_option
+def du(location: Location, as_json: bool) -> None:
+    """What fills a store: bytes by kind, by step and by model, and what gc could free."""
+    from mlflowish.maintenance import du as measure
+
+    found = measure(location.open())
+    if as_json:
+        print_json(found.document())
+        return
+    kinds = [(row["kind"], f"{row['files']:,}", size(row["bytes"])) for row in found.to_table()]
+    print_table(
+        f"{found.store}: {size(found.size_bytes)}", ("kind", "files", "bytes"), kinds, numbers=("files", "bytes")
+    )
+    columns = ("of", "name", "results", "in records", "own objects", "shared objects")
+    rows = [
+        (o.kind, o.name, f"{o.count:,}", size(o.inline_bytes), size(o.own_bytes), size(o.shared_bytes))
+        for o in found.owners
+    ]
+    print_table("By step and model", columns, rows, numbers=columns[2:])
+    print_facts([("reached by nothing", f"{found.unreached_count:,} objects, {size(found.unreached_bytes)}")])
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Mend what can be mended; nothing good is thrown away.")
+@click.option("--quick", is_flag=True, help="Take sealed files, and objects of buckets, at their word.")
+@store_options
+@json_option
+def fsck(repair: bool, quick: bool, location: Location, as_json: bool) -> None:
+    """Check everything in a store. Ends with 3 if something is wrong (and was not repaired)."""
+    from mlflowish.maintenance import fsck as check
+
+    with _watching() as watch:
+        report = check(location.open(), repair=repair, quick=quick, watch=watch)
+    if as_json:
+        print_json(report.document())
+    else:
+        _print_report(report)
+    if not report.is_sound:
+        raise click.exceptions.Exit(UNSOUND)
+
+
+def _print_report(report: FsckReport) -> None:
+    rows = [
+        (f.severity, f.code, f.path, f.what, "repaired" if f.is_repaired else f.hindrance or f.repair)
+        for f in report.findings[:_MOST_ROWS]
+    ]
+    if rows:
+        print_table("Findings", ("severity", "code", "where", "what", "repair"), rows)
+    print_facts([("fsck", str(report))])
+
+
+@contextmanager
+def _watching() -> Iterator[Watch | None]:
+    """Bars on standard error while it is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Bars(progress)
+
+
+class _Bars:
+    """Shows how far a run is."""
+
+    def __init__(self, progress: object) -> None:
+        from rich.progress import Progress
+
+        assert isinstance(progress, Progress)
+        self._progress = progress
+        self._task = progress.add_task("", total=None)
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        self._progress.reset(self._task, description=what, total=total)
+
+    def advance(self, count: int = 1) -> None:
+        self._progress.advance(self._task, count)

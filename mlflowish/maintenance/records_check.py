@@ -1,0 +1,138 @@
+"""Records parse, and every object that an entry names is there."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import groupby
+
+import msgpack
+
+from mlflowish.errors import IntegrityError, NotFoundError, StateError
+from mlflowish.journals import Fold, Journals
+from mlflowish.maintenance.checking import Check
+from mlflowish.storage import ObjectRef
+from mlflowish.store import entries as records
+from mlflowish.store.entries import Entry
+
+_KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE)
+_FAULTS = (ValueError, TypeError, KeyError, IndexError, zlib.error, IntegrityError)
+
+
+def check_calls(check: Check, present: dict[str, int]) -> None:
+    """The records of calls. Reads them in order of their keys: memory does not grow with their number."""
+    check.watch.begin("calls")
+    journals = check.store.journals("calls")
+    unreadable: list[str] = []
+    for key, payloads in by_key(journals.scan()):
+        for payload in payloads:
+            check.counts["call_records"] += 1
+            check.watch.advance()
+            what = call_fault(key, payload)
+            if payload[:1] not in _KNOWN:
+                check.found("record-unknown", f"calls/{key.hex()}", f"kind {payload[:1].hex() or 'none'}")
+            elif what:
+                unreadable.append(f"calls/{key.hex()}: {what}")
+        for entry in records.live_entries(key, [p for p in payloads if not call_fault(key, p)]):
+            _check_objects(check, journals, entry, present)
+    _report_unreadable(check, journals, unreadable, records.fold, call_fault)
+
+
+def check_others(check: Check, kinds: set[str]) -> None:
+    """The records of other kinds that this version knows."""
+    for kind in sorted(kinds & _FAULT_OF.keys()):
+        check.watch.begin(kind)
+        journals, unreadable = check.store.journals(kind), []
+        for key, payload in journals.scan():
+            check.counts["other_records"] += 1
+            check.watch.advance()
+            if what := _FAULT_OF[kind](key, payload):
+                unreadable.append(f"{kind}/{key.hex()}: {what}")
+        _report_unreadable(check, journals, unreadable, None, _FAULT_OF[kind])
+
+
+def by_key(items: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """All payloads of each key, of records in order of their keys."""
+    for key, group in groupby(items, key=lambda item: item[0]):
+        yield key, [payload for _, payload in group]
+
+
+def call_fault(key: bytes, payload: bytes) -> str:
+    """What keeps a record of a call from being read; '' if nothing does, or its kind is unknown."""
+    kind = payload[:1]
+    try:
+        if kind == records.ENTRY:
+            meta = records.unpack_entry(key, payload).meta
+        elif kind == records.EVENT:
+            meta = records.unpack_event(key, payload).meta
+        else:
+            if kind == records.TOMBSTONE:
+                records.unpack_tombstone(payload)
+            return ""
+        if records.step_tag(meta.step) != payload[1:9]:
+            return f"its tag is not that of the step {meta.step}"
+    except _FAULTS as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def _parts_fault(_: bytes, payload: bytes) -> str:
+    try:
+        rows = msgpack.unpackb(zlib.decompress(payload), unicode_errors="surrogatepass")
+        return "" if all(len(row) >= 4 for row in rows) else "its rows are too short"
+    except _FAULTS as error:
+        return str(error) or type(error).__name__
+
+
+def _accepted_fault(_: bytes, payload: bytes) -> str:
+    try:
+        earlier = msgpack.unpackb(payload, unicode_errors="surrogatepass")[0]
+        return "" if isinstance(earlier, bytes) and len(earlier) == 16 else "it names no earlier fingerprint"
+    except _FAULTS as error:
+        return str(error) or type(error).__name__
+
+
+_FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {"fingerprints": _parts_fault, "accepted": _accepted_fault}
+
+
+def _check_objects(check: Check, journals: Journals, entry: Entry, present: dict[str, int]) -> None:
+    check.counts["entries"] += 1
+    for ref in entry.objects:
+        if present.get(ref.name) != ref.size_bytes and (what := _missing(check, ref)):
+            tombstone = records.pack_tombstone([entry.id], records.step_tag(entry.meta.step))
+            path = f"calls/{entry.key.hex()}"
+            check.found("object-missing", path, what, partial(journals.append, entry.key, tombstone))
+            return
+
+
+def _missing(check: Check, ref: ObjectRef) -> str:
+    """What is wrong with an object that the listing did not show: it may have been written since."""
+    try:
+        size = check.storage.size(ref.path)
+    except NotFoundError:
+        return f"{ref.path} is not there"
+    return "" if size == ref.size_bytes else f"{ref.path} has {size:,} bytes, not {ref.size_bytes:,}"
+
+
+def _report_unreadable(
+    check: Check, journals: Journals, unreadable: list[str], fold: Fold | None, fault: Callable[[bytes, bytes], str]
+) -> None:
+    done: list[bool] = []
+
+    def drop() -> None:
+        if not done:
+            done.append(journals.compact(lambda key, payloads: _readable(key, payloads, fold, fault)).is_complete)
+        if not done[0]:
+            raise StateError("A living process still holds a journal: repair again when it has ended")
+
+    for line in unreadable:
+        path, _, what = line.partition(": ")
+        check.found("record-unreadable", path, what, drop)
+
+
+def _readable(
+    key: bytes, payloads: list[bytes], fold: Fold | None, fault: Callable[[bytes, bytes], str]
+) -> list[bytes]:
+    kept = [payload for payload in payloads if not fault(key, payload)]
+    return kept if fold is None else fold(key, kept)

@@ -1,0 +1,204 @@
+"""One way to damage a healthy store for each code of a finding: what a disk, a user or a dead process can do."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from mlflowish.journals import Journals
+from mlflowish.journals.frames import FILE_HEAD_BYTES, FRAME_HEAD
+from mlflowish.journals.segment import FOOTER, FOOTER_BYTES, Segment, SegmentWriter
+from mlflowish.storage import LocalStorage
+from mlflowish.store import entries
+
+
+@dataclass(frozen=True)
+class Damage:
+    """`lost`: how many of the stored results cannot be read back afterwards. `is_mended`: can a repair do something?"""
+
+    name: str
+    code: str
+    do: Callable[[Path], None]
+    lost: int = 0
+    is_mended: bool = True
+    also: tuple[str, ...] = ()
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x40
+    rewrite(path, bytes(data))
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    path.unlink()
+    path.write_bytes(data)
+
+
+def age(path: Path) -> None:
+    then = time.time() - 3 * 86_400
+    os.utime(path, (then, then))
+
+
+def an_object(root: Path) -> Path:
+    """One that a single entry names."""
+    return max(root.glob("objects/*/*"), key=lambda path: path.stat().st_size)
+
+
+def the_segment(root: Path) -> Path:
+    [found] = root.glob("segments/calls/*.seg")
+    return found
+
+
+def the_journal(root: Path) -> Path:
+    [found] = root.glob("journals/calls/*.log")
+    return found
+
+
+def second_frame(path: Path) -> int:
+    data = path.read_bytes()
+    return FILE_HEAD_BYTES + 32 + FRAME_HEAD.unpack_from(data, FILE_HEAD_BYTES)[1]
+
+
+def append(root: Path, kind: str, key: bytes, payload: bytes) -> None:
+    journals = Journals(LocalStorage(root), kind)
+    journals.append(key, payload)
+    journals.close()
+
+
+def touch(path: Path, text: str = "?") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def truncate_segment(root: Path) -> None:
+    path = the_segment(root)
+    rewrite(path, path.read_bytes()[:-FOOTER_BYTES])
+
+
+def disordered_segment(root: Path) -> None:
+    """Right checks and a right name, and its records in disorder: what a writer with a fault would make."""
+    path = the_segment(root)
+    items = list(Segment(path.read_bytes(), path=f"segments/calls/{path.name}", kind="calls").items())
+    pieces: list[bytes] = []
+    writer = SegmentWriter(pieces.append, kind="calls", nonce=b"n" * 16)
+    writer.fill(iter(reversed(items)), max_records=1000, max_bytes=1 << 30)
+    name = writer.finish()
+    path.unlink()
+    path.with_name(f"{name}.seg").write_bytes(b"".join(pieces))
+
+
+def wrong_index(root: Path) -> None:
+    """An index that leads elsewhere, under right checks."""
+    path = the_segment(root)
+    data = bytearray(path.read_bytes())
+    footer = list(FOOTER.unpack(data[-FOOTER_BYTES : -FOOTER_BYTES + FOOTER.size]))
+    footer[6] += 1
+    packed = FOOTER.pack(*footer)
+    whole = bytes(data[:-FOOTER_BYTES]) + packed + blake3(packed).digest(8)
+    path.unlink()
+    path.with_name(f"{blake3(whole).hexdigest(16)}.seg").write_bytes(whole)
+
+
+def misplaced_object(root: Path) -> None:
+    path = an_object(root)
+    wrong = root / "objects" / ("00" if path.parent.name != "00" else "01") / path.name
+    wrong.parent.mkdir(exist_ok=True)
+    path.rename(wrong)
+
+
+def link_folder(root: Path) -> None:
+    (root.parent / "outside").mkdir()
+    (root / "journals" / "runs").symlink_to(root.parent / "outside", target_is_directory=True)
+
+
+def foreign_format(root: Path) -> None:
+    for path in sorted(root.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    touch(root / "FORMAT", json.dumps({"name": "something-else", "version": 7}))
+
+
+def old_leftover(root: Path) -> None:
+    touch(root / "tmp" / "1-ab")
+    age(root / "tmp" / "1-ab")
+
+
+def stale_lease(root: Path) -> None:
+    path = root / "leases" / ("ab" * 16) / "0"
+    touch(path, json.dumps({"nonce": "ab", "beat": 3}))
+    age(path)
+
+
+def empty_journal(root: Path) -> None:
+    path = root / "journals" / "calls" / ("0" * 32 + ".log")
+    touch(path, "")
+    age(path)
+
+
+def torn_journal(root: Path) -> None:
+    path = the_journal(root)
+    rewrite(path, path.read_bytes() + b"\xf5mfr\x00\x10\x00\x00half of it")
+
+
+def move_journal(root: Path) -> None:
+    """A journal of calls among the fingerprints: its records are recognised by their header, and go home."""
+    path = the_journal(root)
+    path.rename(root / "journals" / "fingerprints" / path.name)
+
+
+def journal_frame(root: Path) -> None:
+    flip(the_journal(root), second_frame(the_journal(root)) + 40)
+
+
+def segment_frame(root: Path) -> None:
+    flip(the_segment(root), second_frame(the_segment(root)) + 40)
+
+
+def calls_record(payload: bytes) -> Callable[[Path], None]:
+    return lambda root: append(root, "calls", b"k" * 16, payload)
+
+
+TAG = entries.step_tag("nobody")
+DAMAGES = [
+    Damage("no FORMAT", "format-missing", lambda root: (root / "FORMAT").unlink()),
+    Damage("FORMAT flipped", "format-damaged", lambda root: flip(root / "FORMAT", 0)),
+    Damage("FORMAT of something else", "format-damaged", foreign_format, lost=11, is_mended=False),
+    Damage("object flipped", "object-damaged", lambda root: flip(an_object(root), 1000), lost=1),
+    Damage(
+        "object cut",
+        "object-damaged",
+        lambda root: rewrite(an_object(root), an_object(root).read_bytes()[:-1]),
+        lost=1,
+        also=("object-missing",),
+    ),
+    Damage("object removed", "object-missing", lambda root: an_object(root).unlink(), lost=1),
+    Damage("object in another folder", "object-misplaced", misplaced_object, also=("object-missing",)),
+    Damage("journal flipped", "journal-damaged", journal_frame, lost=1),
+    Damage("journal header flipped", "journal-damaged", lambda root: flip(the_journal(root), 20)),
+    Damage("journal torn", "journal-torn", torn_journal),
+    Damage("journal empty", "journal-empty", empty_journal),
+    Damage("journal of another kind", "journal-damaged", move_journal),
+    Damage("segment frame flipped", "segment-damaged", segment_frame, lost=1),
+    Damage("segment header flipped", "segment-damaged", lambda root: flip(the_segment(root), 20)),
+    Damage("segment index flipped", "segment-damaged", lambda root: flip(the_segment(root), -FOOTER_BYTES - 30)),
+    Damage("segment cut", "segment-damaged", truncate_segment),
+    Damage("segment in disorder", "segment-malformed", disordered_segment),
+    Damage("segment with a wrong index", "segment-malformed", wrong_index),
+    Damage("entry that is none", "record-unreadable", calls_record(b"\x01" + TAG + b"\xc1")),
+    Damage("tombstone that is none", "record-unreadable", calls_record(b"\x02" + TAG + b"\xc1")),
+    Damage("parts that are none", "record-unreadable", lambda root: append(root, "fingerprints", b"k" * 16, b"zzz")),
+    Damage("record of a later kind", "record-unknown", calls_record(b"\x77" + TAG), is_mended=False),
+    Damage("lease that is none", "lease-damaged", lambda root: touch(root / "leases" / ("ab" * 16) / "0")),
+    Damage("lease of the day before yesterday", "lease-stale", stale_lease),
+    Damage("linked folder", "link", link_folder, is_mended=False),
+    Damage("foreign file", "stray", lambda root: touch(root / "objects" / "notes.txt"), is_mended=False),
+    Damage("foreign name", "stray", lambda root: touch(root / "a file\n"), is_mended=False),
+    Damage("put aside", "quarantine", lambda root: touch(root / "quarantine" / "abc-1"), is_mended=False),
+    Damage("left over", "leftover", old_leftover),
+]  # fmt: skip
