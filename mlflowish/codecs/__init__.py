@@ -5,6 +5,7 @@ from mlflowish.codecs.coding import decode, encode
 from mlflowish.codecs.describe import describe
 from mlflowish.codecs.items import Items, drain
 from mlflowish.codecs.registry import known, register
+from mlflowish.codecs.replay import Replay
 
 __all__ = [
     "Buffer",
@@ -14,6 +15,7 @@ __all__ = [
     "Items",
     "Part",
     "PartReader",
+    "Replay",
     "decode",
     "describe",
     "drain",

@@ -10,13 +10,14 @@ small one does.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, overload
 
 from mlflowish.codecs.base import INLINE_LIMIT, Declined, Encoded, Part, PartReader
 from mlflowish.codecs.coding import encode
 from mlflowish.codecs.refusals import damaged, refused_by_policy, sense_made, unstorable
+from mlflowish.codecs.replay import Replay
 from mlflowish.codecs.slabs import buffers_part
 from mlflowish.codecs.streams import dump, load
 from mlflowish.codecs.tree import decode_with
@@ -29,6 +30,15 @@ _FIXED = frozenset({type(None), bool, int, float, complex, str, bytes})
 StorePart = Callable[[Part], PartReader]
 
 
+class _Returned(NamedTuple):
+    """What the generator returned, if not None: its parts follow those of all chunks."""
+
+    codec: str
+    head: bytes
+    parts: int
+    executes_code: bool
+
+
 class _Chunk(NamedTuple):
     """`length` items in `parts` parts; the payload is the last of them if it is not here."""
 
@@ -38,28 +48,42 @@ class _Chunk(NamedTuple):
     executes_code: bool
 
 
-class Items(Sequence[Any]):
-    """The stored items of a generator, in order: iterate as often as you like, `len()`, index, slice.
+class Items(Replay):
+    """The stored items of a generator, in order: iterate as often as you like, `len()`, index, slice; or `next()`.
 
-    Items are read back chunk by chunk (about 1 MiB) as the iteration goes, and are new objects each time.
+    Items are read back chunk by chunk (about 1 MiB) as the iteration goes, and are new objects each time. What the
+    generator returned is the value of `yield from items`.
     """
 
-    __slots__ = ("_allow_pickle", "_chunks", "_digest", "_ends", "_head", "_parts", "_starts")
+    __slots__ = (
+        "__weakref__",
+        "_allow_pickle",
+        "_chunks",
+        "_digest",
+        "_ends",
+        "_head",
+        "_parts",
+        "_returned",
+        "_starts",
+    )
 
     def __init__(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool = True) -> None:
         self._head = head
         self._parts = tuple(parts)
         self._allow_pickle = allow_pickle
-        self._digest, self._chunks = _read_index(head, self._parts)
+        self._reading = None
+        self._digest, self._chunks, self._returned = _read_index(head, self._parts)
         self._ends = list(accumulate(chunk.length for chunk in self._chunks))
         self._starts = list(accumulate((chunk.parts for chunk in self._chunks), initial=0))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def read(self) -> Generator[Any, None, Any]:
+        """All items, from the first; holds one chunk at a time."""
         for number in range(len(self._chunks)):
             yield from self._load(number)
+        return None if self._returned is None else self._load_returned(self._returned)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -75,18 +99,21 @@ class Items(Sequence[Any]):
         return f"Items({len(self):,} items in {len(self._chunks):,} chunks)"
 
     def __mlf_digest__(self) -> bytes:
+        self.whole("Identifying")
         return b"items" + self._digest
 
     def __reduce__(self) -> tuple[Any, ...]:
+        self.whole("Pickling")
         return _rebuilt, (self._head, self._parts, self._allow_pickle)
 
     @property
     def executes_code(self) -> bool:
         """Does reading some item run stored code (pickle)?"""
-        return any(chunk.executes_code for chunk in self._chunks)
+        return any(found.executes_code for found in (*self._chunks, self._returned) if found is not None)
 
     def encoded(self) -> Encoded:
         """The items as they lie, for an entry of their own: the same parts, nothing decoded."""
+        self.whole("Storing")
         parts = tuple(Part(reader.chunks, reader.size_bytes) for reader in self._parts)
         return Encoded("items", self._head, parts, self.executes_code)
 
@@ -100,6 +127,10 @@ class Items(Sequence[Any]):
         if len(items) != chunk.length:
             raise damaged("items", f"chunk {number} holds {len(items)} items and not {chunk.length}")
         return items
+
+    def _load_returned(self, stored: _Returned) -> Any:
+        parts = self._parts[self._starts[-1] : self._starts[-1] + stored.parts]
+        return decode_with(stored.codec, stored.head, parts, allow_pickle=self._allow_pickle)
 
     def _pick(self, places: range) -> list[Any]:
         picked = []
@@ -151,22 +182,46 @@ def drain(
     far are then garbage.
 
     UncacheableError with `.path` such as `result[17].conn` when an item cannot be stored. On any failure to store,
-    the exception's `.rescued` is an iterator of all items, those drained so far included, so that nothing computed
+    the exception's `.rescued` is a generator of all items, those drained so far included, so that nothing computed
     is lost.
     """
-    source = iter(iterator)
+    source = _Source(iterator)
     writer = _Writer(store_part, digest_item, inline_limit)
     for item in source:
         try:
             writer.add(item)
         except Exception as error:
-            error.rescued = chain(writer.so_far(), [item], source)  # type: ignore[attr-defined]  # ours
+            error.rescued = source.resumed(chain(writer.so_far(), [item]))  # type: ignore[attr-defined]  # ours
             raise
     try:
-        return writer.finished()
+        return writer.finished(source.returned)
     except Exception as error:
-        error.rescued = writer.so_far()  # type: ignore[attr-defined]  # the same
+        error.rescued = source.resumed(writer.so_far())  # type: ignore[attr-defined]  # the same
         raise
+
+
+class _Source:
+    """An iterator that also keeps what the generator returned at its end."""
+
+    def __init__(self, iterator: Iterable[Any]) -> None:
+        self._iterator = iter(iterator)
+        self.returned: Any = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._iterator)
+        except StopIteration as end:
+            self.returned = end.value if self.returned is None else self.returned
+            raise
+
+    def resumed(self, drained: Iterable[Any]) -> Generator[Any, None, Any]:
+        """What was taken already, then what is left; ends as the generator does."""
+        yield from drained
+        yield from self
+        return self.returned
 
 
 class _Writer:
@@ -197,17 +252,19 @@ class _Writer:
         self._hasher.update(digest)
         self._length += 1
 
-    def finished(self) -> tuple[Items, Encoded]:
-        """The whole, once the iterator is at its end."""
+    def finished(self, returned: Any = None) -> tuple[Items, Encoded]:
+        """The whole, once the iterator is at its end and returned `returned`."""
         payload = self._payload()
         alone = not self._chunks and len(payload) <= self._inline_limit
         if alone:
             chunk = _Chunk(len(self._values), len(self._parts), payload, self._executes_code)
             self._hash(payload)
-            head = _index(self._hasher.digest(), [chunk])
+            chunks = [chunk]
         else:
             self._flush(payload)
-            head = _index(self._hasher.digest(), self._chunks)
+            chunks = self._chunks
+        ending = None if returned is None else self._end(returned)
+        head = _index(self._hasher.digest(), chunks, ending)
         if len(head) > max(self._inline_limit, len(payload) * alone + 256):
             self._parts.append(self._store_part(buffers_part([head], ".pkl")))
             head = b""
@@ -242,6 +299,17 @@ class _Writer:
         self._values.append(None)
         self._size_bytes += 32 + len(encoded.head)
         self._executes_code |= encoded.executes_code
+
+    def _end(self, returned: Any) -> _Returned:
+        """Keep what the generator returned, behind all items."""
+        if self._digest_item is not None:
+            self._hasher.update(b"returned" + self._digest_item(returned))
+        encoded = encode(returned, inline_limit=self._inline_limit)
+        self._hash(b"returned", encoded.head)
+        for part in encoded.parts:
+            self._parts.append(self._store_part(part))
+            self._hash(*part.chunks())
+        return _Returned(encoded.codec, encoded.head, len(encoded.parts), encoded.executes_code)
 
     def _payload(self) -> bytes:
         return dump((self._values, self._encoded)).joined()
@@ -283,28 +351,36 @@ def _pair_of_lists(found: Any) -> tuple[list[Any], list[Any]]:
     raise damaged("items", "a chunk is of another form")
 
 
-def _index(digest: bytes, chunks: list[_Chunk]) -> bytes:
-    return dump((digest, [tuple(chunk) for chunk in chunks])).joined()
+def _index(digest: bytes, chunks: list[_Chunk], returned: _Returned | None = None) -> bytes:
+    rows = [tuple(chunk) for chunk in chunks]
+    return dump((digest, rows) if returned is None else (digest, rows, tuple(returned))).joined()
 
 
-def _read_index(head: bytes, parts: tuple[PartReader, ...]) -> tuple[bytes, list[_Chunk]]:
+def _read_index(head: bytes, parts: tuple[PartReader, ...]) -> tuple[bytes, list[_Chunk], _Returned | None]:
     if not head and not parts:
         raise damaged("items", "it has neither a head nor a part")
     found = load(head or bytes(parts[-1].buffer()), codec="items")
     try:
-        digest, rows = found
+        digest, rows, *ending = found
         chunks = [_Chunk(*row) for row in rows]
+        returned = _Returned(*ending[0]) if ending else None
         sound = type(digest) is bytes and all(_is_sound(chunk) for chunk in chunks)
+        sound = sound and len(ending) < 2 and (returned is None or _is_sound_ending(returned))
     except (TypeError, ValueError):
         sound = False
     if not sound:
         raise damaged("items", "the list of its chunks is of another form")
-    if sum(chunk.parts for chunk in chunks) != len(parts) - (not head):
+    if sum(found.parts for found in (*chunks, returned) if found is not None) != len(parts) - (not head):
         raise damaged("items", f"its chunks have other parts than the {len(parts)} there are")
-    return digest, chunks
+    return digest, chunks, returned
 
 
 def _is_sound(chunk: _Chunk) -> bool:
     numbers = type(chunk.length) is int and type(chunk.parts) is int and chunk.length >= 0
     placed = type(chunk.payload) is bytes or (chunk.payload is None and chunk.parts >= 1)
     return numbers and placed and chunk.parts >= 0 and type(chunk.executes_code) is bool
+
+
+def _is_sound_ending(returned: _Returned) -> bool:
+    kinds = tuple(map(type, returned))
+    return kinds == (str, bytes, int, bool) and returned.parts >= 0

@@ -81,8 +81,8 @@ def step(
       of the lease in seconds).
     - `format`: the codec of the result. `store`: where results go, instead of the active store.
 
-    Works on functions, methods, coroutine functions, generators (drained; the value is re-iterable) and callable
-    objects, in modules, scripts and notebooks. InvalidInputError for what
+    Works on functions, methods, coroutine functions, generators (drained; what is returned can be read again and again,
+    and by `next()`) and callable objects, in modules, scripts and notebooks. InvalidInputError for what
     cannot be a step and for options that contradict.
 
     >>> import mlflowish as mf

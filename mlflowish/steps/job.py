@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from mlflowish.steps import parts, writing
 from mlflowish.steps.auditing import observed
 from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import Frame, current_frame
+from mlflowish.steps.held import HeldItems
 from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.steps.keys import argument_digests
 from mlflowish.steps.noting import tell
@@ -94,7 +95,7 @@ class Job:
         except Exception as error:  # noqa: BLE001  a computed result is never lost because storing it failed, whatever the user's types do
             return self._unstorable(value, error)
 
-    def finish_generator(self, iterator: Iterator[Any]) -> Call:
+    def finish_generator(self, iterator: Generator[Any, None, Any]) -> Call:
         """Drain a generator into the store; into memory when it cannot be stored."""
         reason = self._reason
         if reason is None:
@@ -103,7 +104,7 @@ class Job:
             except MlflowishError as error:
                 reason = f"it cannot be stored: {error}"
         if reason is not None:
-            value = list(iterator)
+            value = HeldItems.drained(iterator)
             self._duration_s = time.perf_counter() - self._started
             return self._uncached(value, reason)
         try:
@@ -112,7 +113,7 @@ class Job:
             if (rescued := getattr(error, "rescued", None)) is None:
                 raise  # the generator's own
             # Storing failed, not the step: nothing that it computed is lost.
-            value = list(rescued)
+            value = HeldItems.drained(rescued)
             self._duration_s = time.perf_counter() - self._started
             return self._unstorable(value, error)
         self._duration_s = time.perf_counter() - self._started

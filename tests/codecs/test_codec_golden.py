@@ -104,14 +104,19 @@ def unpacked(name):
     return decode(codec, head, [Part(part) for part in parts], allow_pickle=False)
 
 
-def drained():
+def counted():
+    yield from range(3)
+    return {"count": 3}
+
+
+def drained(source=None):
     parts = []
 
     def store(part):
         parts.append(Part(b"".join(part.chunks())))
         return parts[-1]
 
-    _, encoded = drain([1, "a", [2, 3], np.arange(3)] * 3, store, digest_item=digest)
+    _, encoded = drain(source or [1, "a", [2, 3], np.arange(3)] * 3, store, digest_item=digest)
     return encoded, parts
 
 
@@ -138,6 +143,16 @@ def test_stored_items_are_still_read():
     assert digest(list(unpacked("items"))) == digest([1, "a", [2, 3], np.arange(3)] * 3)
 
 
+def test_what_a_generator_returned_is_still_read():
+    def ending(items):
+        returned.append((yield from items))
+
+    returned = []
+    assert packed(*drained(counted())) == (GOLDEN / "items-returned.msgpack").read_bytes()
+    assert list(ending(unpacked("items-returned"))) == [0, 1, 2]
+    assert returned == [{"count": 3}]
+
+
 def test_stored_tensors_are_still_read():
     pytest.importorskip("torch", reason="the torch extra is not installed")
     assert digest(unpacked("torch")) == digest(shared_state())
@@ -147,6 +162,7 @@ def test_stored_tensors_are_still_read():
 if __name__ == "__main__":
     written = {name: packed(encode(value)) for name, value in VALUES.items()}
     written["items"] = packed(*drained())
+    written["items-returned"] = packed(*drained(counted()))
     written["torch"] = packed(encode(shared_state()))
     for name, data in written.items():
         path = GOLDEN / f"{name}.msgpack"
