@@ -12,6 +12,8 @@ import mlflowish as mf
 FUNCTIONS = [
     "Dir",
     "File",
+    "Model",
+    "Signature",
     "Store",
     "accept",
     "accepted",
@@ -20,6 +22,7 @@ FUNCTIONS = [
     "du",
     "executor",
     "fsck",
+    "infer_signature",
     "register_digester",
     "step",
     "use",

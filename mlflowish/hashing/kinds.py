@@ -62,6 +62,8 @@ def expander(cls: type) -> Expand:
 
 
 def _find(cls: type) -> Expand:
+    if hasattr(cls, "__mlf_stands_for__"):
+        return _proxy_expand
     if hasattr(cls, "__mlf_digest__"):
         return _own_expand
     if issubclass(cls, _CODE_TYPES):
@@ -85,6 +87,12 @@ def _library_expander(cls: type) -> Expand | None:
 
 def _registered_expand(value: Any, walk: Walk) -> Node:
     return _tagged("registered", value, _registered[type(value)](value), walk)
+
+
+def _proxy_expand(value: Any, walk: Walk) -> Node | Done:
+    """A transparent proxy is what it stands for."""
+    native = value.__mlf_stands_for__()
+    return expander(type(native))(native, walk)
 
 
 def _own_expand(value: Any, walk: Walk) -> Node:

@@ -94,6 +94,8 @@ class Walk:
         """
         if is_plain(obj):
             return self._plain(obj, label)
+        if hasattr(type(obj), "__mlf_stands_for__"):
+            return self.edge(obj.__mlf_stands_for__(), label, name=name, escapes=escapes, lenient=lenient)
         if isinstance(obj, types.FunctionType):
             return self._function(obj, label, escapes=escapes)
         if isinstance(obj, type) and not is_generic(obj):

@@ -1,0 +1,55 @@
+"""A trained thing as an object: stored in open formats, with its signature, example, environment and code.
+
+`store_model` writes one into a store, `open_model` opens it again, `StoredModel.load` gives what was stored. Names are
+imported when they are first used: a program that stores no model imports nothing of this.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflowish.models.flavors import Flavor, find_flavor, flavor_named, known_flavors, register_flavor
+    from mlflowish.models.manifest import Manifest
+    from mlflowish.models.proxy import Model
+    from mlflowish.models.signature import Signature, infer_signature
+    from mlflowish.models.storing import StoredModel, open_model, store_model
+    from mlflowish.models.warning import ModelWarning
+
+_HOMES = {
+    **dict.fromkeys(["Flavor", "find_flavor", "flavor_named", "known_flavors", "register_flavor"], "flavors"),
+    "Manifest": "manifest",
+    "Model": "proxy",
+    "ModelWarning": "warning",
+    "Signature": "signature",
+    "StoredModel": "storing",
+    "infer_signature": "signature",
+    "open_model": "storing",
+    "store_model": "storing",
+}
+
+__all__ = [
+    "Flavor",
+    "Manifest",
+    "Model",
+    "ModelWarning",
+    "Signature",
+    "StoredModel",
+    "find_flavor",
+    "flavor_named",
+    "infer_signature",
+    "known_flavors",
+    "open_model",
+    "register_flavor",
+    "store_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,85 @@
+"""Data that a caller has, made what a signature says: checked, put in order, cast without loss, in the right container.
+
+All problems are told at once, each with its column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlflowish.models.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one column. `kind` is "missing", "superfluous", "type", "nulls" or "shape"."""
+
+    column: str
+    kind: str
+    text: str
+
+
+def conformed(signature: Signature | None, data: Any, container: str = "") -> Any:
+    """`data` as a model of this signature takes them; without a signature, tables in the `container` of the flavor.
+
+    InvalidInputError, with `.problems`, if they do not fit.
+    """
+    if signature is None:
+        return _placed(data, container)
+    from mlflowish.models.arrays import conformed_array
+    from mlflowish.models.tables import conformed_table
+
+    wanted = signature.container or container
+    if signature.inputs.names == [""]:
+        return conformed_array(signature.inputs.field(0), data, wanted)
+    return conformed_table(signature.inputs, data, wanted)
+
+
+def _placed(data: Any, container: str) -> Any:
+    if not container or isinstance(data, (str, bytes)):
+        return data
+    from mlflowish.models.containers import as_table, container_of, is_table
+    from mlflowish.models.tables import in_container
+
+    if container_of(data) in ("pandas", "numpy", "torch", container) or not is_table(data):
+        return data
+    return in_container(as_table(data), container)
+
+
+def require_no(problems: list[Problem], schema: pa.Schema) -> None:
+    """InvalidInputError that tells all problems, if there are any."""
+    if not problems:
+        return
+    from mlflowish.models.signature import field_text
+
+    shown = "; ".join(problem.text for problem in problems[:8])
+    more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+    raise InvalidInputError(
+        f"The data do not fit the model's signature: {shown}{more}. It takes {', '.join(map(field_text, schema))}.",
+        problems=tuple(problems),
+        column=problems[0].column,
+        columns=tuple(problem.column for problem in problems),
+    )
+
+
+def names_problems(schema: pa.Schema, names: Any) -> list[Problem]:
+    """Columns that are missing or superfluous."""
+    from mlflowish.errors import nearest
+
+    found = set(names)
+    problems = []
+    superfluous = [name for name in names if name not in set(schema.names)]
+    for field in schema:
+        if field.name not in found:
+            near = nearest(field.name, superfluous, limit=1)
+            hint = f" (there is {near[0]!r})" if near and superfluous else ""
+            problems.append(Problem(field.name, "missing", f"column {field.name!r} is missing{hint}"))
+    for name in superfluous:
+        problems.append(Problem(str(name), "superfluous", f"column {name!r} is superfluous"))
+    return problems

@@ -1,0 +1,98 @@
+"""Flavor `sklearn`: estimators and pipelines, by skops where it is installed and can, else pickled.
+
+A skops file says which types are in it before anything is built (https://skops.readthedocs.io, Persistence). Types
+that skops knows are built; others are code of somebody: they are built when stored code may run, or when the caller
+names them in `trusted=`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import CapabilityError, IntegrityError, missing_extra
+from mlflowish.models.files import FileReader, FileWriter
+from mlflowish.models.flavors.base import Flavor, comes_from
+from mlflowish.models.flavors.python import storable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SKOPS = "model.skops"
+
+
+class SklearnFlavor(Flavor):
+    """Whatever derives from scikit-learn's BaseEstimator."""
+
+    name = "sklearn"
+    libraries = ("sklearn",)
+    extra = "sklearn"
+    container = "pandas"
+
+    def fits(self, model: Any) -> bool:
+        return comes_from(model, self.libraries, "BaseEstimator")
+
+    def save(self, model: Any, files: FileWriter) -> Mapping[str, Any]:
+        dumped = _dumped(model)
+        if dumped is None:
+            return {"format": "pickle", "value": files.add_encoded("model", storable(model))}
+        data, foreign = dumped
+        files.add(_SKOPS, data, executes_code=bool(foreign))
+        return {"format": "skops", "foreign_types": foreign}
+
+    def load(self, files: FileReader, options: Mapping[str, Any]) -> Any:
+        match options:
+            case {"format": "skops"}:
+                return _loaded(files)
+            case {"format": "pickle", "value": description}:
+                files.require_code("model/head")
+                return files.decoded("model", description)
+        raise IntegrityError("The manifest of a scikit-learn model has options that make no sense")
+
+    def own_schema(self, model: Any) -> pa.Schema | None:
+        import pyarrow as pa
+
+        names = getattr(model, "feature_names_in_", None)
+        return None if names is None else pa.schema([pa.field(str(name), pa.null()) for name in names])
+
+
+def _dumped(model: Any) -> tuple[bytes, list[str]] | None:
+    """The model as a skops file, and the types in it that skops does not know; None where skops is not installed or
+    would not give the same model back."""
+    try:
+        import skops.io
+    except ImportError:
+        return None
+    from mlflowish.hashing import digest
+
+    try:
+        data: bytes = skops.io.dumps(model)
+        foreign: list[str] = skops.io.get_untrusted_types(data=data)
+        again = skops.io.loads(data, trusted=foreign)
+        return (data, sorted(foreign)) if digest(again) == digest(model) else None
+    except Exception:  # noqa: BLE001  what skops, or a class in the model, cannot do: pickle may be able to
+        return None
+
+
+def _loaded(files: FileReader) -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise missing_extra("skops", needed_for="Loading a scikit-learn model stored by skops", cause=error) from error
+    data = bytes(files.read(_SKOPS))
+    foreign = set(skops.io.get_untrusted_types(data=data))
+    if not files.allow_pickle and (unknown := sorted(foreign - set(files.trusted))):
+        raise CapabilityError(
+            f"The file '{_SKOPS}' of this model was not loaded: it holds the types {', '.join(unknown)}, which run "
+            "code of their own, and the policy is allow_pickle=False. If you know them, load it with "
+            f"trusted={unknown!r}; if you trust everybody who writes to the store, with allow_pickle=True.",
+            path=_SKOPS,
+            types=unknown,
+        )
+    try:
+        return skops.io.loads(data, trusted=sorted(foreign))
+    except ImportError as error:
+        raise CapabilityError(
+            f"The model cannot be put together here: {error}. Install what its environment lists: "
+            "manifest.environment.requirements().",
+        ) from error

@@ -1,0 +1,230 @@
+"""Data with named columns, against a schema with named columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from mlflowish.errors import InvalidInputError, missing_extra
+from mlflowish.models.conforming import Problem, names_problems, require_no
+from mlflowish.models.containers import (
+    as_array,
+    as_table,
+    columns_table,
+    container_of,
+    is_table,
+    row_names,
+)
+from mlflowish.models.signature import type_text
+from mlflowish.models.types import is_tensor, may_cast, normal
+
+
+def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
+    """`data` with the columns of `schema`, in its order and of its types, in this container."""
+    kind = container_of(data)
+    if kind == "pandas" and container == "pandas" and is_table(data):
+        return _conformed_pandas(schema, data)
+    if kind in ("dict", "list") and is_table(data):
+        table = _python_table(schema, data)
+    elif is_table(data):
+        table = as_table(data)
+        require_no(names_problems(schema, table.column_names), schema)
+    elif kind in ("numpy", "torch", "list"):
+        table = _named_array(schema, data)
+    else:
+        raise _no_table(schema, data)
+    return in_container(_cast_table(schema, table), container or kind or "arrow")
+
+
+def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:
+    return InvalidInputError(
+        f"The model takes columns with names ({', '.join(schema.names[:8])}), found a {type(data).__qualname__}. Give "
+        "a pandas or polars frame, an Arrow table, a dict of columns, a list of dicts, or a two-dimensional array.",
+        type=type(data).__qualname__,
+    )
+
+
+def _python_table(schema: pa.Schema, data: Any) -> pa.Table:
+    """Values of Python take the types of the schema where they can."""
+    names = list(data) if isinstance(data, dict) else row_names(data)
+    require_no(names_problems(schema, names), schema)
+    problems: list[Problem] = []
+    columns: dict[str, pa.Array] = {}
+    for field in schema:
+        values = data[field.name] if isinstance(data, dict) else [row.get(field.name) for row in data]
+        try:
+            columns[field.name] = _python_column(values, field)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            text = f"column {field.name!r} must be {type_text(field.type)}: {str(error).splitlines()[0][:120]}"
+            problems.append(Problem(field.name, "type", text))
+    require_no(problems, schema)
+    return columns_table(columns)
+
+
+def _python_column(values: Any, field: pa.Field) -> pa.Array:
+    kind = normal(field.type)
+    if is_tensor(kind) or pa.types.is_dictionary(kind) or container_of(values) != "list":
+        if is_tensor(kind) and container_of(values) == "list":
+            import numpy
+
+            values = numpy.asarray(values, dtype=kind.value_type.to_pandas_dtype())
+        return as_array(values)
+    found = as_array(values)
+    # Of Python's own types only floats say nothing of their width; booleans are no numbers, numbers no texts.
+    return as_array(values, kind) if _same_family(found.type, kind) else found
+
+
+def _same_family(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_floating(wanted):
+        return bool(pa.types.is_floating(found) or pa.types.is_integer(found))
+    if pa.types.is_integer(wanted):
+        return bool(pa.types.is_integer(found))
+    return bool(may_cast(found, wanted)) or pa.types.is_temporal(wanted) or pa.types.is_decimal(wanted)
+
+
+def _named_array(schema: pa.Schema, data: Any) -> pa.Table:
+    """A two-dimensional array, its columns by their place."""
+    from mlflowish.models.containers import as_numpy
+
+    array = as_numpy(data)
+    if array.ndim != 2 or array.shape[1] != len(schema):
+        shape = "x".join(map(str, array.shape))
+        text = f"an array of shape {shape} was given for {len(schema)} columns"
+        require_no([Problem(schema.names[0], "shape", text)], schema)
+    return pa.table({name: pa.array(array[:, place]) for place, name in enumerate(schema.names)})
+
+
+def _cast_table(schema: pa.Schema, table: pa.Table) -> pa.Table:
+    problems: list[Problem] = []
+    columns = {}
+    for field in schema:
+        columns[field.name] = _cast(table.column(field.name), field, problems)
+    require_no(problems, schema)
+    return pa.table(columns)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, problems: list[Problem]) -> pa.ChunkedArray:
+    wanted = normal(field.type)
+    if not field.nullable and column.null_count:
+        text = f"column {field.name!r} has {column.null_count} missing values and may have none"
+        problems.append(Problem(field.name, "nulls", text))
+    if normal(column.type) == wanted or wanted == pa.null():
+        return column
+    if not may_cast(column.type, wanted):
+        text = f"column {field.name!r} is {type_text(column.type)}, not {type_text(wanted)}"
+        problems.append(Problem(field.name, "type", text))
+        return column
+    try:
+        return _cast_values(column, wanted)
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0][:120]
+        text = f"column {field.name!r} is {type_text(column.type)} and cannot be {type_text(wanted)}: {reason}"
+        problems.append(Problem(field.name, "type", text))
+        return column
+
+
+def _cast_values(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(wanted):
+        plain = column.cast(normal(column.type).value_type) if pa.types.is_dictionary(column.type) else column
+        return plain.cast(wanted.value_type, safe=True).dictionary_encode()
+    if is_tensor(wanted):
+        chunks = [_cast_tensor(chunk, wanted) for chunk in column.chunks]
+        return pa.chunked_array(chunks, type=wanted)
+    return column.cast(wanted, safe=True)
+
+
+def _cast_tensor(chunk: pa.Array, wanted: pa.DataType) -> pa.Array:
+    flat = chunk.storage.flatten().cast(wanted.value_type, safe=True)
+    size = wanted.storage_type.list_size
+    return pa.ExtensionArray.from_storage(wanted, pa.FixedSizeListArray.from_arrays(flat, size))
+
+
+def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
+    """A pandas frame stays one: only columns that must be cast are made anew."""
+    require_no(names_problems(schema, data.columns), schema)
+    if data.columns.duplicated().any():
+        name = str(data.columns[data.columns.duplicated()][0])
+        require_no([Problem(name, "superfluous", f"column {name!r} is there twice")], schema)
+    problems: list[Problem] = []
+    changed: dict[str, Any] = {}
+    for field in schema:
+        column = data[field.name]
+        if _is_exact(column, field):
+            continue
+        array = pa.chunked_array([pa.Array.from_pandas(column)])
+        cast = _cast(array, field, problems)
+        if cast is not array:
+            changed[field.name] = cast.to_pandas().set_axis(data.index)
+    require_no(problems, schema)
+    if list(data.columns) != schema.names:
+        data = data[schema.names]
+    return data.assign(**changed) if changed else data
+
+
+def _is_exact(column: Any, field: pa.Field) -> bool:
+    """Is a numpy column of the very type, and without missing values where it must be?"""
+    kind = getattr(column.dtype, "kind", "O")
+    if kind not in "iufb" or not isinstance(column.dtype, _numpy().dtype):
+        return False
+    if pa.from_numpy_dtype(column.dtype) != field.type:
+        return False
+    return field.nullable or kind != "f" or not column.isna().any()
+
+
+def _numpy() -> Any:
+    import numpy
+
+    return numpy
+
+
+def in_container(table: pa.Table, container: str) -> Any:
+    """An Arrow table as what its user wants."""
+    if container == "pandas":
+        return _to_pandas(table)
+    if container == "polars":
+        try:
+            import polars
+        except ImportError as error:
+            raise missing_extra("polars", needed_for="This model, which takes polars frames,", cause=error) from error
+        return polars.from_arrow(table)
+    if container == "numpy":
+        return _to_numpy(table)
+    if container == "torch":
+        return {name: _torch_column(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    if container == "dict":
+        return {name: _python_values(table.column(name)) for name in table.column_names}
+    return table.to_pylist() if container == "list" else table
+
+
+def _python_values(column: pa.ChunkedArray) -> Any:
+    return tensor_of(column) if is_tensor(column.type) else column.to_pylist()
+
+
+def tensor_of(column: pa.ChunkedArray) -> Any:
+    """A column as a numpy array; with tensors in it, of all their dimensions."""
+    array = column.combine_chunks()
+    if is_tensor(column.type):
+        array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+        return array.to_numpy_ndarray()
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _to_pandas(table: pa.Table) -> Any:
+    try:
+        import pandas  # noqa: F401  says what is missing
+    except ImportError as error:
+        raise missing_extra("pandas", needed_for="This model, which takes pandas frames,", cause=error) from error
+    return table.to_pandas()
+
+
+def _to_numpy(table: pa.Table) -> Any:
+    import numpy
+
+    return numpy.column_stack([tensor_of(column) for column in table.columns])
+
+
+def _torch_column(column: pa.ChunkedArray) -> Any:
+    import torch
+
+    return torch.from_numpy(tensor_of(column).copy())
