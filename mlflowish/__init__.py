@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflowish.hashing import register_digester as register_digester
     from mlflowish.maintenance import du as du
     from mlflowish.maintenance import fsck as fsck
+    from mlflowish.maintenance import gc as gc
     from mlflowish.models import Model as Model
     from mlflowish.models import ModelWarning as ModelWarning
     from mlflowish.models import Signature as Signature
@@ -58,7 +59,7 @@ _ERRORS = (
 _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
-    **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck")},
+    **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "ModelWarning", "Signature", "infer_signature")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{name: ("mlflowish.store", name) for name in ("Dir", "File", "Store", "Table", "active_store", "use")},

@@ -22,6 +22,7 @@ FUNCTIONS = [
     "du",
     "executor",
     "fsck",
+    "gc",
     "infer_signature",
     "register_digester",
     "step",

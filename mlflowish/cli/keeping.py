@@ -1,4 +1,4 @@
-"""Commands that keep a store in order: what fills it, whether it is sound."""
+"""Commands that keep a store in order: what fills it, what can go, whether it is sound."""
 
 from __future__ import annotations
 
@@ -42,6 +42,44 @@ def du(location: Location, as_json: bool) -> None:
     ]
     print_table("By step and model", columns, rows, numbers=columns[2:])
     print_facts([("reached by nothing", f"{found.unreached_count:,} objects, {size(found.unreached_bytes)}")])
+
+
+@click.command()
+@click.option("--delete", "--yes", "delete", is_flag=True, help="Do it. Without this it only says what would go.")
+@click.option("--older-than", metavar="AGE", help="Let results go that were stored longer ago: 30d, 12h, 90min.")
+@click.option("--max-size", metavar="SIZE", help="Let the oldest results go until the rest fits: 10GB, 500MB.")
+@click.option("--keep-last", type=click.IntRange(min=0), metavar="N", help="Keep the N newest results of each step.")
+@click.option("--grace", metavar="AGE", default="1h", show_default=True, help="Touch nothing younger.")
+@store_options
+@json_option
+def gc(
+    delete: bool,
+    older_than: str | None,
+    max_size: str | None,
+    keep_last: int | None,
+    grace: str,
+    location: Location,
+    as_json: bool,
+) -> None:
+    """Delete what nothing reaches, and results that a policy lets go. Says what would go, until --delete is given."""
+    from mlflowish.maintenance import gc as collect
+
+    with _watching() as watch:
+        report = collect(
+            location.open(),
+            dry_run=not delete,
+            older_than=older_than,
+            max_size=max_size,
+            keep_last=keep_last,
+            grace=grace,
+            watch=watch,
+        )
+    if as_json:
+        print_json(report.document())
+        return
+    rows = [(row["what"], f"{row['count']:,}", size(row["bytes"])) for row in report.to_table()]
+    print_table("Would go" if report.dry_run else "Gone", ("what", "count", "bytes"), rows, numbers=("count", "bytes"))
+    print_facts([("gc", str(report)), *([("", "nothing was changed; --delete does it")] if report.dry_run else [])])
 
 
 @click.command()

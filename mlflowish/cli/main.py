@@ -16,7 +16,7 @@ import click
 from mlflowish.cli.demo import demo
 from mlflowish.cli.entries import forget, show, steps
 from mlflowish.cli.explain import explain
-from mlflowish.cli.keeping import du, fsck
+from mlflowish.cli.keeping import du, fsck, gc
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
 
@@ -31,7 +31,7 @@ def cli() -> None:
     """
 
 
-for _command in (demo, status, steps, show, explain, forget, compact, du, fsck):
+for _command in (demo, status, steps, show, explain, forget, compact, du, gc, fsck):
     cli.add_command(_command)
 
 

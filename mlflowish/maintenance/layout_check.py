@@ -93,7 +93,7 @@ def check_remains(check: Check) -> None:
     root = local_root(storage)
     if root is None:
         return
-    for path, modified_s in _leftovers(root):
+    for path, _, modified_s in leftovers(root):
         if check.is_old(modified_s):
             check.found("leftover", path, "older than a day", LocalStorage(root).remove_leftovers)
 
@@ -152,11 +152,13 @@ def _target(link: str) -> str:
         return f"({error.strerror})"
 
 
-def _leftovers(root: str) -> Iterator[tuple[str, float]]:
+def leftovers(root: str) -> Iterator[tuple[str, int, float]]:
+    """Path, size and time of modification of the unfinished files of a local store."""
     try:
         with os.scandir(os.path.join(root, RESERVED)) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
-                    yield f"{RESERVED}/{entry.name}", entry.stat(follow_symlinks=False).st_mtime
+                    found = entry.stat(follow_symlinks=False)
+                    yield f"{RESERVED}/{entry.name}", found.st_size, found.st_mtime
     except FileNotFoundError:
         return

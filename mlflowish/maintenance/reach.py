@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from mlflowish.maintenance.records_check import by_key
-from mlflowish.storage import ObjectRef
+from mlflowish.storage import ObjectInfo, ObjectRef
 from mlflowish.store import Store
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
@@ -28,14 +28,28 @@ def live_calls(store: Store) -> Iterator[Stored]:
             yield Stored(entry, next((size for payload, size in sizes.items() if entry.id in payload), 0))
 
 
-def objects(store: Store) -> dict[str, int]:
-    """Name and size of every object."""
-    found = {}
+def named_objects(store: Store, now_s: float, *, without: Collection[bytes] = ()) -> Iterator[str]:
+    """The name of every object that something reaches: live entries, unfinished ones, values of the catalog. In no
+    order; one may come more than once. `without`: ids of entries that do not count."""
+    for key, payloads in by_key(store.journals("calls").scan()):
+        for entry in records.live_entries(key, payloads):
+            if entry.id not in without:
+                yield from (ref.name for ref in entry.objects)
+        yield from (part.object.name for part in records.live_parts(key, payloads, now_s))
+    yield from (ref.name for _, ref in catalog_references(store))
+
+
+def objects(store: Store) -> Iterator[ObjectInfo]:
+    """Every object that is where it belongs."""
     for info in store.storage.list("objects"):
-        name = info.path.rpartition("/")[2]
+        name = name_of(info)
         if len(name) >= 64 and info.path == f"objects/{name[:2]}/{name}":
-            found[name] = info.size_bytes
-    return found
+            yield info
+
+
+def name_of(info: ObjectInfo) -> str:
+    """The name of an object that was listed."""
+    return info.path.rpartition("/")[2]
 
 
 def catalog_references(store: Store) -> Iterator[tuple[str, ObjectRef]]:

@@ -13,10 +13,11 @@ from mlflowish.errors import IntegrityError, NotFoundError, StateError
 from mlflowish.journals import Fold, Journals
 from mlflowish.maintenance.checking import Check
 from mlflowish.storage import ObjectRef
+from mlflowish.store import dooms
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
 
-_KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE)
+_KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE, records.PART)
 _FAULTS = (ValueError, TypeError, KeyError, IndexError, zlib.error, IntegrityError)
 
 
@@ -69,6 +70,8 @@ def call_fault(key: bytes, payload: bytes) -> str:
         else:
             if kind == records.TOMBSTONE:
                 records.unpack_tombstone(payload)
+            elif kind == records.PART:
+                records.unpack_part(key, payload)
             return ""
         if records.step_tag(meta.step) != payload[1:9]:
             return f"its tag is not that of the step {meta.step}"
@@ -93,7 +96,19 @@ def _accepted_fault(_: bytes, payload: bytes) -> str:
         return str(error) or type(error).__name__
 
 
-_FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {"fingerprints": _parts_fault, "accepted": _accepted_fault}
+def _doom_fault(_: bytes, payload: bytes) -> str:
+    try:
+        dooms.unpack_doom(payload)
+    except _FAULTS as error:
+        return str(error)
+    return ""
+
+
+_FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
+    "fingerprints": _parts_fault,
+    "accepted": _accepted_fault,
+    dooms.KIND: _doom_fault,
+}
 
 
 def _check_objects(check: Check, journals: Journals, entry: Entry, present: dict[str, int]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlflowish.maintenance.reach import catalog_references, live_calls, objects
+from mlflowish.maintenance.reach import catalog_references, live_calls, name_of, named_objects, objects
 from mlflowish.store import Store, Table, as_store
 from mlflowish.store.display import card
 from mlflowish.store.layout import read_layout
@@ -83,14 +84,15 @@ def du(store: Store | str | os.PathLike[str] | None = None) -> Usage:
     files = _files(opened)
     if not files or read_layout(opened.storage) is None:
         return Usage(opened.url, files, (), 0, 0)
-    present = objects(opened)
+    present = {name_of(info): info.size_bytes for info in objects(opened)}
     books = _Books()
     for stored in live_calls(opened):
         named = {ref.name for ref in stored.entry.objects}
         books.enter(("step", stored.entry.meta.step), named, stored.record_bytes)
     for key, ref in catalog_references(opened):
         books.enter(_owner_of(key), {ref.name}, 0)
-    unreached = [size for name, size in present.items() if name not in books.owner_of]
+    reached = set(named_objects(opened, time.time()))
+    unreached = [size for name, size in present.items() if name not in reached]
     return Usage(opened.url, files, books.owners(present), len(unreached), sum(unreached))
 
 

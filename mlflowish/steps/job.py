@@ -53,6 +53,7 @@ class Job:
         self._reason = identity.reason if step.options.cache else "the step has cache=False"
         self._arguments: tuple[tuple[str, str, str], ...] = ()
         self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
+        self._entry_id = os.urandom(16)
         self._started = 0.0
         self._duration_s = 0.0
         if identity.key is not None:
@@ -108,7 +109,9 @@ class Job:
             self._duration_s = time.perf_counter() - self._started
             return self._uncached(value, reason)
         try:
-            stored = writing.store_generator(self._step.store, iterator)
+            store, key, name = self._step.store, self._identity.key, self._step.name
+            assert key is not None  # without one there is a reason above
+            stored = writing.store_generator(store, iterator, key=key, entry_id=self._entry_id, step=name)
         except Exception as error:
             if (rescued := getattr(error, "rescued", None)) is None:
                 raise  # the generator's own
@@ -132,7 +135,15 @@ class Job:
         store = step.store
         parts.remember(store, identity.fingerprint)
         unforeseen = observed(self._watch, step.name)
-        store.add_entry(writing.make_entry(identity.key, stored, meta, unforeseen), step=step.name)
+        entry = writing.make_entry(identity.key, stored, meta, unforeseen, entry_id=self._entry_id)
+        store.add_entry(entry, step=step.name)
+        for _ in range(writing.MOST_TRIES):
+            if not store.are_doomed(entry.objects):
+                break
+            # A collection came between: it may delete what the entry names. Whoever looks meanwhile computes.
+            stored = writing.store_value(store, stored.value, format=step.options.format)
+            entry = writing.make_entry(identity.key, stored, meta, unforeseen)
+            store.add_entry(entry, step=step.name)
         step.identifier.last_duration_s = self._duration_s
         self._tell("computed", meta.output)
         return self._call(stored.value, meta.output, None)

@@ -19,10 +19,13 @@ from mlflowish.errors import UncacheableError
 from mlflowish.hashing import digest
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Entry, Meta, Store
+from mlflowish.store.entries import Part as Kept
 
 _HOST = socket.gethostname()
 _PYTHON = platform.python_version()
 _PARALLEL_BYTES = 16 << 20
+# A collection that runs at the very moment may decide on an object that we just found there. Each try gets new names.
+MOST_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,18 @@ def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # n
         return _stored(value, encoded, objects, pending.result())
 
 
-def store_generator(store: Store, iterator: Iterable[Any]) -> Stored:
-    """Drain a generator into the store, a chunk at a time."""
+def store_generator(store: Store, iterator: Iterable[Any], *, key: bytes, entry_id: bytes, step: str) -> Stored:
+    """Drain a generator into the store, a chunk at a time, for the entry of this id."""
     refs: list[ObjectRef] = []
 
     def store_part(part: Part) -> PartReader:
-        refs.append(_put(store, part))
-        return store.objects.reader(refs[-1])
+        for _ in range(MOST_TRIES):
+            ref = _put(store, part)
+            store.add_part(Kept(key, entry_id, time.time(), ref), step=step)
+            if not store.are_doomed((ref,)):
+                break
+        refs.append(ref)
+        return store.objects.reader(ref)
 
     places = itertools.count()
     items, encoded = drain(iterator, store_part, digest_item=lambda item: digest(item, path=f"result[{next(places)}]"))
@@ -89,11 +97,18 @@ def _stored(value: Any, encoded: Encoded, objects: tuple[ObjectRef, ...], value_
     return Stored(value, encoded.codec, encoded.head, objects, encoded.executes_code, value_digest)
 
 
-def make_entry(key: bytes, stored: Stored, meta: Meta, observed: tuple[tuple[str, str, bytes], ...]) -> Entry:
-    """The entry of a stored value, with a fresh id."""
+def make_entry(
+    key: bytes,
+    stored: Stored,
+    meta: Meta,
+    observed: tuple[tuple[str, str, bytes], ...],
+    *,
+    entry_id: bytes | None = None,
+) -> Entry:
+    """The entry of a stored value, with a fresh id unless it has one."""
     return Entry(
         key,
-        os.urandom(16),
+        entry_id or os.urandom(16),
         time.time(),
         stored.codec,
         stored.head,

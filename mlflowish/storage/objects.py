@@ -60,19 +60,28 @@ class ObjectStore:
 
     `verify`: "sealed" hashes a file unless it bears its seal, "always" hashes each time, "never" looks at the size
     only. What comes from afar is hashed in any case, and kept in `cache` (default: one for all stores of this user).
+    `is_doomed`: may an object of this name be deleted soon, or has it been? Then the bytes are written under another.
     """
 
-    def __init__(self, storage: Storage, cache: ObjectCache | None = None, verify: Verify = "sealed") -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        cache: ObjectCache | None = None,
+        verify: Verify = "sealed",
+        is_doomed: Callable[[str], bool] | None = None,
+    ) -> None:
         if verify not in ("sealed", "always", "never"):
             raise InvalidInputError(f"verify is 'sealed', 'always' or 'never', found {verify!r}", found=verify)
         self.storage = storage
         self.verify: Verify = verify
+        self._is_doomed = is_doomed
         can = storage.capabilities
         self._is_local = can.local_paths
         self.cache = (cache or ObjectCache()) if can.shared and not can.local_paths else None
 
     def put(self, chunks: Chunks | Buffer, size_hint: int | None = None) -> ObjectRef:
-        """Store the bytes, durably by the policy of the storage, and name them. What is there and right is not written.
+        """Store the bytes, durably by the policy of the storage, and name them. What is there and right is not written,
+        unless it is doomed: then it gets a new name, with the next generation.
 
         `chunks()` is called again when a damaged object has to be replaced, and for the cache of a remote storage; one
         slab at a time is taken from it.
@@ -104,10 +113,10 @@ class ObjectStore:
         reader.check()
 
     def _put_small(self, data: bytes) -> ObjectRef:
-        ref = ObjectRef(blake3(data).hexdigest(), len(data))
+        ref = self._spared(ObjectRef(blake3(data).hexdigest(), len(data)))
         asks = self._is_local or len(data) > _WORTH_ASKING_BYTES
         if not (asks and self._is_there(ref)):
-            self._commit(lambda staging: _write_known(staging, data, ref))
+            ref = self._commit(lambda staging: _write_known(staging, data, ref))
         if self.cache is not None:
             self.cache.try_to_keep(lambda: (data,), ref.digest, ref.size_bytes)
         return ref
@@ -124,7 +133,7 @@ class ObjectStore:
         for _ in range(_TRIES):
             staging = self.storage.stage()
             try:
-                ref = write(staging)
+                ref = self._spared(write(staging))
                 if asks_first and self._is_there(ref):
                     return ref
                 if staging.commit(ref.path, subsecond_ns=seal_ns(ref.digest)) or self._is_there(ref):
@@ -136,6 +145,16 @@ class ObjectStore:
             path=ref.path,
             url=self.storage.url,
         )
+
+    def _spared(self, ref: ObjectRef) -> ObjectRef:
+        """The first of hash, hash.1, hash.2, ... that is not doomed: writers of the same bytes agree on it."""
+        if self._is_doomed is None:
+            return ref
+        generation = 0
+        while self._is_doomed(ref.name):
+            generation += 1
+            ref = ObjectRef(f"{ref.digest}.{generation}", ref.size_bytes)
+        return ref
 
     def _is_there(self, ref: ObjectRef) -> bool:
         return is_there_and_right(self.storage, ref, self.verify)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,7 +21,8 @@ from blake3 import blake3
 from mlflowish.errors import IntegrityError
 from mlflowish.storage.objects import ObjectRef
 
-ENTRY, TOMBSTONE, EVENT = b"\x01", b"\x02", b"\x03"
+ENTRY, TOMBSTONE, EVENT, PART = b"\x01", b"\x02", b"\x03", b"\x04"
+PART_KEPT_S = 7 * 86_400.0  # how long an unfinished entry may take
 _HEAD = 9  # kind + step tag
 _log = logging.getLogger("mlflowish.store")
 T = TypeVar("T")
@@ -106,6 +108,16 @@ class Event:
         return Meta.unpacked(self.packed_meta)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An object of the entry `entry_id`, stored before the entry can be: a generator may take days."""
+
+    key: bytes
+    entry_id: bytes
+    created_s: float
+    object: ObjectRef
+
+
 def pack_entry(entry: Entry, tag: bytes) -> bytes:
     """The journal payload of an entry."""
     body = (
@@ -129,6 +141,21 @@ def pack_event(event: Event, tag: bytes) -> bytes:
 def pack_tombstone(ids: Iterable[bytes], tag: bytes) -> bytes:
     """The journal payload that removes the entries with these ids, under the key they stand under."""
     return TOMBSTONE + tag + bytes(msgpack.packb(sorted(ids)))
+
+
+def pack_part(part: Part, tag: bytes) -> bytes:
+    """The journal payload of a part."""
+    body = (part.entry_id, part.created_s, part.object.name, part.object.size_bytes)
+    return PART + tag + bytes(msgpack.packb(body))
+
+
+def unpack_part(key: bytes, payload: bytes) -> Part:
+    """The part in a payload of kind `PART`."""
+    try:
+        entry_id, created_s, name, size = msgpack.unpackb(payload[_HEAD:])[:4]
+        return Part(key, bytes(entry_id), float(created_s), ObjectRef(name, size))
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"a part of an entry of key {key.hex()} cannot be parsed: {error}") from error
 
 
 def unpack_entry(key: bytes, payload: bytes) -> Entry:
@@ -210,13 +237,34 @@ def _readable(unpack: Callable[..., T], *arguments: bytes) -> T | None:
         return None
 
 
+def live_parts(key: bytes, payloads: Sequence[bytes], now_s: float) -> list[Part]:
+    """The parts among the records of one key whose entry is neither complete nor removed, nor given up for lost."""
+    parts = [part for each in payloads if each[:1] == PART and (part := _readable(unpack_part, key, each)) is not None]
+    if not parts:
+        return []
+    ended = _removed(payloads) | {entry_id for each in payloads if (entry_id := _entry_id(key, each)) is not None}
+    return [part for part in parts if part.entry_id not in ended and now_s - part.created_s < PART_KEPT_S]
+
+
 def fold(key: bytes, payloads: list[bytes]) -> list[bytes]:
-    """What compaction keeps of one key: all but the entries that a tombstone removes. Tombstones stay: a copy of what
-    they remove may still stand in a journal that this compaction did not see."""
-    if not any(payload[:1] == TOMBSTONE for payload in payloads):
-        return payloads
-    alive = {entry.id for entry in live_entries(key, payloads)}
-    return [payload for payload in payloads if (entry_id := _entry_id(key, payload)) is None or entry_id in alive]
+    """What compaction keeps of one key: all but the entries that a tombstone removes, and parts that nobody needs.
+
+    Tombstones stay: a copy of what they remove may still stand in a journal that this compaction did not see.
+    """
+    kinds = {payload[:1] for payload in payloads}
+    kept = payloads
+    if TOMBSTONE in kinds:
+        alive = {entry.id for entry in live_entries(key, payloads)}
+        kept = [payload for payload in kept if (entry_id := _entry_id(key, payload)) is None or entry_id in alive]
+    if PART in kinds:
+        needed = {pack_part(part, b"")[1:] for part in live_parts(key, payloads, time.time())}
+        kept = [payload for payload in kept if payload[:1] != PART or payload[_HEAD:] in needed]
+    return kept
+
+
+def _removed(payloads: Sequence[bytes]) -> set[bytes]:
+    tombstones = [payload for payload in payloads if payload[:1] == TOMBSTONE]
+    return {entry_id for payload in tombstones for entry_id in _readable(unpack_tombstone, payload) or ()}
 
 
 def _entry_id(key: bytes, payload: bytes) -> bytes | None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlflowish.errors import InvalidInputError, MlflowishError
 from mlflowish.store import entries as records
-from mlflowish.store.entries import Entry, Event
+from mlflowish.store.entries import Entry, Event, Part
 from mlflowish.store.layout import FORMAT_VERSION, create_layout, read_layout
 
 if TYPE_CHECKING:
     from mlflowish.journals import Journals
-    from mlflowish.storage import ObjectStore, Storage
+    from mlflowish.storage import ObjectRef, ObjectStore, Storage
+    from mlflowish.store.dooms import Dooms
 
 Verify = Literal["sealed", "always", "never"]
 
@@ -61,8 +62,9 @@ class Store:
         self._arguments = (location, allow_pickle, verify, storage_options)
         self.allow_pickle = allow_pickle
         self.storage: Storage = open_storage(location, **storage_options)
-        self.objects: ObjectStore = ObjectStore(self.storage, verify=verify)
+        self.objects: ObjectStore = ObjectStore(self.storage, verify=verify, is_doomed=self._is_doomed)
         self._journals: dict[str, Journals] = {}
+        self._dooms: Dooms | None = None
         self._lock = threading.RLock()
         self._checked = False
         self._created = False
@@ -85,6 +87,16 @@ class Store:
             if kind not in self._journals:
                 self._journals[kind] = Journals(self.storage, kind)
             return self._journals[kind]
+
+    @property
+    def dooms(self) -> Dooms:
+        """Which objects are to be deleted."""
+        from mlflowish.store.dooms import Dooms
+
+        with self._lock:
+            if self._dooms is None:
+                self._dooms = Dooms(self.storage)
+            return self._dooms
 
     def check_format(self) -> None:
         """FormatVersionError if a newer version wrote this store; costs one read, once."""
@@ -115,6 +127,20 @@ class Store:
         """Store an entry whose objects are stored already: acknowledged when this returns."""
         self.create()
         self.journals("calls").append(entry.key, records.pack_entry(entry, records.step_tag(step)))
+
+    def add_part(self, part: Part, *, step: str) -> None:
+        """Keep an object of an entry that is not complete yet from being collected, for a week at most."""
+        self.create()
+        self.journals("calls").append(part.key, records.pack_part(part, records.step_tag(step)))
+
+    def are_doomed(self, objects: Sequence[ObjectRef]) -> bool:
+        """Has a collection decided on one of these since it was stored? Ask after the record that names them was
+        appended: store them again then, they get new names.
+        """
+        return any(ref.name in self.dooms for ref in objects)
+
+    def _is_doomed(self, name: str) -> bool:
+        return name in self.dooms
 
     def add_event(self, event: Event, *, step: str) -> None:
         """Record a call that left no result."""
@@ -150,6 +176,9 @@ class Store:
             for journals in self._journals.values():
                 journals.close()
             self._journals.clear()
+            dooms, self._dooms = self._dooms, None
+            if dooms is not None:
+                dooms.close()
             self._checked = False
 
     def __enter__(self) -> Store:

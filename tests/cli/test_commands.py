@@ -18,7 +18,9 @@ def test_the_version_is_printed(mlflowish: Runner) -> None:
     assert (done.code, done.out.split()[0]) == (0, "mlflowish,")
 
 
-@pytest.mark.parametrize("command", ["demo", "status", "steps", "show", "explain", "forget", "compact", "du", "fsck"])
+@pytest.mark.parametrize(
+    "command", ["demo", "status", "steps", "show", "explain", "forget", "compact", "du", "fsck", "gc"]
+)
 def test_every_command_says_what_it_does(mlflowish: Runner, command: str) -> None:
     done = mlflowish(command, "--help")
     assert done.code == 0

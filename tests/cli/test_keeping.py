@@ -36,3 +36,23 @@ def test_fsck_of_a_newer_store_ends_with_1_and_says_to_upgrade(used: Runner, tmp
     done = used("fsck", "--repair")
     assert (done.code, done.out) == (1, "")
     assert "Upgrade" in done.err
+
+
+def test_gc_says_what_would_go_until_it_is_told_to_delete(used: Runner) -> None:
+    would = used("gc", "--older-than", "0s", "--grace", "0s", "--json").document
+    assert (would["dry_run"], would["evicted"]["count"]) == (True, 3)
+    page = used("gc", "--max-size", "0", "--grace", "0s")
+    assert page.code == 0
+    assert "--delete does it" in page.out
+    assert used("status", "--json").document["results"] == 3
+    did = used("gc", "--max-size", "0", "--keep-last", "1", "--grace", "0s", "--delete", "--json").document
+    assert (did["dry_run"], did["evicted"]["count"]) == (False, 2)
+    assert used("status", "--json").document["results"] == 1
+    assert used("fsck").code == 0
+
+
+def test_gc_refuses_what_cannot_be_meant(used: Runner) -> None:
+    done = used("gc", "--older-than", "soon")
+    assert (done.code, done.out) == (1, "")
+    assert "'30d'" in done.err
+    assert used("gc", "--keep-last", "-1").code == 2

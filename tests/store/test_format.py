@@ -35,8 +35,8 @@ def test_the_fields_of_meta_are_those_of_the_page_in_its_order():
 
 
 def test_the_kinds_of_records_are_those_of_the_page():
-    assert "`01` entry, `02` tombstone, `03` event" in PAGE
-    assert (entries.ENTRY, entries.TOMBSTONE, entries.EVENT) == (b"\x01", b"\x02", b"\x03")
+    assert "`01` entry, `02` tombstone, `03` event, `04` part |" in PAGE
+    assert (entries.ENTRY, entries.TOMBSTONE, entries.EVENT, entries.PART) == (b"\x01", b"\x02", b"\x03", b"\x04")
 
 
 def test_every_path_of_a_store_is_on_the_page(tmp_path):
