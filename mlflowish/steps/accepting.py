@@ -65,9 +65,11 @@ def accept(step: Any, *, reason: str, previous: str | None = None, store: Any = 
     ...     double.call(4).hit
     True
     """
-    from mlflowish.steps.wrapper import BoundStep, Step
+    from mlflowish.steps.bound import BoundStep
+    from mlflowish.steps.wrapper import Step
     from mlflowish.store import as_store
 
+    step = getattr(step, "__func__", step)  # of a class method
     if isinstance(step, BoundStep):
         step = step.__wrapped__
     if not isinstance(step, Step):

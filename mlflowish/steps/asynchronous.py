@@ -32,7 +32,7 @@ class AsyncStep(Step[..., Any]):
 
     async def call(self, /, *args: Any, **kwargs: Any) -> Call:
         """Like awaiting it, but the whole `Call`."""
-        identity = self.identifier.identify(args, kwargs)
+        identity = self.identify(args, kwargs)
         found = self._look_up(identity)
         if found is not None:
             return self.hit_call(identity, *found)
@@ -58,10 +58,14 @@ class AsyncStep(Step[..., Any]):
 
     def map(self, /, *iterables: Any, **common: Any) -> Any:
         """An awaitable of the results for each item, in order, computed concurrently."""
-        return self._gathered(list(zip(*iterables, strict=True)), common)
+        return self.map_bound((), iterables, common)
+
+    def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
+        """`map`, with `first` in front of the arguments of every call."""
+        return self._gathered([(*first, *row) for row in zip(*iterables, strict=True)], common)
 
     async def _gathered(self, rows: list[tuple[Any, ...]], common: dict[str, Any]) -> list[Any]:
-        return list(await asyncio.gather(*(self(*row, **common) for row in rows)))
+        return [call.value for call in await asyncio.gather(*(self.call(*row, **common) for row in rows))]
 
 
 class AsyncGeneratorStep(AsyncStep):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 from mlflowish.errors import InvalidInputError, nearest
+from mlflowish.steps.bound import BoundStep, ClassMethodStep
 from mlflowish.steps.options import Options, checked
 from mlflowish.steps.wrapper import P, R, Step
+
+_NOT_GIVEN: Any = object()
 
 
 @overload
@@ -38,7 +42,7 @@ def step(
 
 
 def step(
-    function: Any = None,
+    function: Any = _NOT_GIVEN,
     /,
     *,
     name: str | None = None,
@@ -110,7 +114,7 @@ def step(
         format=format,
         store=store,
     )
-    if function is None:
+    if function is _NOT_GIVEN:
         return lambda decorated: _make(decorated, options)
     return _make(function, options)
 
@@ -120,21 +124,22 @@ def _make(function: Any, options: Options) -> Any:
         return ClassMethodStep(_make(function.__func__, options))
     if isinstance(function, staticmethod):
         return staticmethod(_make(function.__func__, options))
-    if isinstance(function, Step):
+    if isinstance(function, (Step, BoundStep)):
         raise InvalidInputError(
             f"{function.name} is a step already; give its options in one @step(...)", found=function.name
         )
     if isinstance(function, type) or not callable(function):
         raise InvalidInputError(
-            f"@step takes a function, method or callable object, found {_kind(function)}. "
-            "Write a function that does the work.",
+            f"@step takes a function, method or callable object, found {_kind(function)}. {_advice(function)}",
             found=function,
         )
     try:
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError) as error:
         raise InvalidInputError(
-            f"{function!r} does not tell its parameters ({error}); wrap it in a function of your own", found=function
+            f"@step cannot take {function!r}, which does not tell its parameters ({error}). "
+            "Wrap it in a function of your own: def mine(x): return ...",
+            found=function,
         ) from error
     for name in options.ignore:
         if name not in parameters:
@@ -143,16 +148,6 @@ def _make(function: Any, options: Options) -> Any:
                 f"step(ignore=...): there is no parameter '{name}'; there are: {known}", option="ignore"
             )
     return _kind_of_step(function)(function, options)
-
-
-class ClassMethodStep(classmethod):  # type: ignore[type-arg]  # generic in typeshed, not worth naming here
-    """A step above `@classmethod`: bound to the class, with `call`, `is_cached` and all else that a step has.
-
-    A plain `classmethod` binds only the call itself; Python 3.13 no longer asks what it wraps how to bind.
-    """
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self.__func__.__get__(type(instance) if owner is None else owner)
 
 
 def _kind_of_step(function: Any) -> type[Step[..., Any]]:
@@ -166,6 +161,14 @@ def _kind_of_step(function: Any) -> type[Step[..., Any]]:
 
 
 def _kind(found: Any) -> str:
-    return (
-        f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}: {str(found)[:80]!r}"
-    )
+    return f"the class {found.__name__}" if isinstance(found, type) else f"{type(found).__name__} {str(found)[:80]!r}"
+
+
+def _advice(found: Any) -> str:
+    if isinstance(found, type):
+        return "Decorate its methods, or write a function that makes one and returns what you need of it."
+    if isinstance(found, (property, functools.cached_property)):
+        return f"Write @{type(found).__name__} above @mf.step."
+    if isinstance(found, str):
+        return f"Options are named: @mf.step(name={found!r})."
+    return "Write a function that does the work."

@@ -79,7 +79,7 @@ class Explanation:
 
 def explain(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
     """Compare the call with what is stored of its step."""
-    identity = step.identifier.identify(args, kwargs)
+    identity = step.identify(args, kwargs)
     if not step.options.cache:
         return Explanation(step.name, False, "the step has cache=False: it always runs")
     if identity.key is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError, StepError
 from mlflowish.executors import Future, active_executor
+from mlflowish.steps.bound import check_class_is_there
 
 if TYPE_CHECKING:
     from mlflowish.steps.wrapper import Step
@@ -15,19 +16,22 @@ if TYPE_CHECKING:
 
 def submit(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
     """A future of the call; futures among its arguments are waited for and replaced by their results."""
+    check_class_is_there(step, args, kwargs)
     waited: list[Future] = []
     _collect(args, waited)
     _collect(kwargs, waited)
 
     def work() -> Any:
         result = step(*resolve(args), **resolve(kwargs)) if waited else step(*args, **kwargs)
+        if inspect.isasyncgen(result):
+            return asyncio.run(_collected(result))
         return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
     return active_executor().submit(work, after=tuple(waited))
 
 
 def map_step(
-    step: Step[..., Any], iterables: tuple[Any, ...], common: dict[str, Any], *, instance: tuple[Any, ...] = ()
+    step: Step[..., Any], first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]
 ) -> list[Any]:
     """Results in order. Hits are read in the caller's thread, at the cost of a hit; only the rest is submitted."""
     if not iterables:
@@ -35,10 +39,10 @@ def map_step(
     results: list[Any] = []
     pending: dict[int, Future] = {}
     for index, items in enumerate(zip(*iterables, strict=True)):
-        found = None if inspect.iscoroutinefunction(step.fn) else step.look_up((*instance, *items), common)
+        found = None if inspect.iscoroutinefunction(step.fn) else step.look_up((*first, *items), common)
         results.append(None if found is None else found[1])
         if found is None:
-            pending[index] = submit(step, (*instance, *items), common)
+            pending[index] = submit(step, (*first, *items), common)
     failures: dict[int, BaseException] = {}
     for index, future in pending.items():
         try:
@@ -46,15 +50,15 @@ def map_step(
         except Exception as error:  # noqa: BLE001  every item finishes before the failures are raised together below
             failures[index] = error
     if failures:
-        first = min(failures)
+        place = min(failures)
         raise StepError(
-            f"{step.name}.map: {len(failures)} of {len(results)} items failed, the first at index {first}: "
-            f"{type(failures[first]).__name__}: {failures[first]}. "
+            f"{step.name}.map: {len(failures)} of {len(results)} items failed, the first at index {place}: "
+            f"{type(failures[place]).__name__}: {failures[place]}. "
             "The others are stored; run it again for the failed ones.",
             step=step.name,
             failures=failures,
             results=results,
-        ) from failures[first]
+        ) from failures[place]
     return results
 
 
@@ -82,3 +86,7 @@ def _collect(value: Any, found: list[Future]) -> None:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
+
+
+async def _collected(items: Any) -> list[Any]:
+    return [item async for item in items]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -152,8 +153,10 @@ class Identifier:
 def default_name(function: Callable[..., Any]) -> str:
     """The name of a step in records: module and qualified name.
 
-    Of a script, the name that importing it would give.
+    Of a script, the name that importing it would give; of a partial, that of its function.
     """
+    while isinstance(function, functools.partial):
+        function = function.func
     module = getattr(function, "__module__", None) or "__main__"
     if module == "__main__":
         main = sys.modules.get("__main__")

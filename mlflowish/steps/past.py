@@ -50,7 +50,7 @@ def forget(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
         for key, ids in by_key.items():
             store.forget(key, ids, step=step.name)
         return sum(map(len, by_key.values()))
-    identity = step.identifier.identify(args, kwargs)
+    identity = step.identify(args, kwargs)
     if identity.key is None:
         raise UncacheableError(f"{step.name}: this call has no key to forget: {identity.reason}", path=identity.reason)
     ids = [entry.id for entry in store.entries(identity.key)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from mlflowish.codecs import decode
 from mlflowish.errors import IntegrityError, MlflowishError, StorageError, UncachedWarning
 from mlflowish.steps import accepting, writing
 from mlflowish.steps.auditing import still_valid
+from mlflowish.steps.bound import BoundStep, check_class_is_there
 from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import current_frame
 from mlflowish.steps.identity import Identifier, Identity, default_name
@@ -22,6 +24,7 @@ from mlflowish.steps.lease import Lease
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.steps.running import run
+from mlflowish.steps.travelling import by_name, has_name
 from mlflowish.store import Entry, Store, as_store
 from mlflowish.store.context import CallNote, on_call
 
@@ -48,6 +51,8 @@ class Step(Generic[P, R]):
         self.options = options
         self.name = options.name or default_name(function)
         self.identifier = Identifier(function, options, step=self.name)
+        # What would not become a method without us (an object, a builtin, a bound method) does not with us.
+        self._binds = hasattr(type(function), "__get__") and not isinstance(function, types.MethodType)
 
     # -- calling -----------------------------------------------------------------------------------
 
@@ -68,13 +73,18 @@ class Step(Generic[P, R]):
         >>> double.call(4).hit, double.call(4).hit, double.call(4).value
         (False, True, 8)
         """
-        identity = self.identifier.identify(args, kwargs)
+        identity = self.identify(args, kwargs)
         found = self._look_up(identity)
         return self.hit_call(identity, *found) if found is not None else self._compute(identity, args, kwargs)
 
     def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, Any] | None:
         """The entry and value of a call if it is stored; runs nothing."""
-        return self._look_up(self.identifier.identify(args, kwargs))
+        return self._look_up(self.identify(args, kwargs))
+
+    def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Identity:
+        """Who a call is that is asked about, and not simply made."""
+        check_class_is_there(self, args, kwargs)
+        return self.identifier.identify(args, kwargs)
 
     def _look_up(self, identity: Identity) -> tuple[Entry, Any] | None:
         if identity.key is None or not self.options.cache:
@@ -200,7 +210,7 @@ class Step(Generic[P, R]):
         >>> triple.is_cached(1), triple(1), triple.is_cached(1)
         (False, 3, True)
         """
-        identity = self.identifier.identify(args, kwargs)
+        identity = self.identify(args, kwargs)
         if identity.key is None or not self.options.cache:
             return False
         store = self.store
@@ -299,53 +309,31 @@ class Step(Generic[P, R]):
         >>> plus.map([1, 2, 3], n=10)
         [11, 12, 13]
         """
+        results: list[Any] = self.map_bound((), iterables, common)
+        return results
+
+    def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
+        """`map`, with `first` in front of the arguments of every call."""
         from mlflowish.steps.fanout import map_step
 
-        return map_step(self, iterables, common)
+        return map_step(self, first, iterables, common)
 
     # -- being a function --------------------------------------------------------------------------
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else BoundStep(self, instance)
+        return self if instance is None or not self._binds else BoundStep(self, instance)
 
     def warn(self, reason: str) -> None:
         """Tell the caller that the value was returned, and why the store has no part in it."""
         warnings.warn(f"{self.name}: {reason}", UncachedWarning, stacklevel=_stacklevel())
 
     def __reduce__(self) -> Any:
-        if _is_importable(self) or (self.fn.__module__ == "__main__" and _goes_to_a_worker_process()):
-            return _by_name, (self.fn.__module__, self.fn.__qualname__)
+        if has_name(self, self.fn):
+            return by_name, (self.fn.__module__, self.fn.__qualname__)
         return type(self), (self.fn, self.options)
 
     def __repr__(self) -> str:
         return f"<step {self.name}{inspect.signature(self.fn)}>"
-
-
-class BoundStep:
-    """A step as the method of an instance: everything that a `Step` has, with the instance as first argument."""
-
-    def __init__(self, step: Step[..., Any], instance: Any) -> None:
-        self.__wrapped__ = step
-        self.__self__ = instance
-        self.__name__ = getattr(step, "__name__", step.name)
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self.__wrapped__(self.__self__, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(object.__getattribute__(self, "__wrapped__"), name)
-        if name in ("call", "is_cached", "explain", "submit"):
-            return functools.partial(found, self.__self__)
-        if name == "forget":
-            return lambda *args, **kwargs: found(self.__self__, *args, **kwargs)
-        if name == "map":
-            from mlflowish.steps.fanout import map_step
-
-            return lambda *iterables, **common: map_step(self.__wrapped__, iterables, common, instance=(self.__self__,))
-        return found
-
-    def __repr__(self) -> str:
-        return f"<bound {self.__wrapped__!r} of {type(self.__self__).__name__}>"
 
 
 def load_value(store: Store, entry: Entry) -> Any:
@@ -362,40 +350,6 @@ def _is_far(store: Store) -> bool:
     """Would looking at each object mean to fetch it?"""
     can = store.storage.capabilities
     return can.shared and not can.local_paths
-
-
-def _is_importable(step: Step[..., Any]) -> bool:
-    import sys
-
-    module = sys.modules.get(getattr(step.fn, "__module__", "") or "")
-    if module is None or module.__name__ == "__main__":
-        return False
-    found: Any = module
-    for name in getattr(step.fn, "__qualname__", "<locals>").split("."):
-        found = getattr(found, name, None)
-    return found is step
-
-
-def _goes_to_a_worker_process() -> bool:
-    """Is `multiprocessing` pickling? Its workers have this `__main__` too, so a step of a script travels by name there.
-
-    Whoever else pickles (cloudpickle, for other machines) takes it by value; nothing but the stack tells which it is.
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "multiprocessing.reduction":
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _by_name(module: str, qualname: str) -> Any:
-    import importlib
-
-    found: Any = importlib.import_module(module)
-    for name in qualname.split("."):
-        found = inspect.getattr_static(found, name) if isinstance(found, type) else getattr(found, name)
-    return found
 
 
 def _stacklevel() -> int:

@@ -1,0 +1,42 @@
+"""How a step travels to other processes: by the name it is imported by, else by value."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from typing import Any
+
+
+def by_name(module: str, qualname: str) -> Any:
+    """The step of that name; what unpickling calls."""
+    return _found(importlib.import_module(module), qualname)
+
+
+def has_name(step: Any, function: Any) -> bool:
+    """Does the name of `function` lead to `step` where it is going, so that the name is enough?
+
+    A script's own steps go by name as its functions do, except with those who take functions of scripts by value,
+    because they go to processes that have another script, or none.
+    """
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    if module is None or _found(module, getattr(function, "__qualname__", None) or "<locals>") is not step:
+        return False
+    return module.__name__ != "__main__" or not _goes_by_value()
+
+
+def _found(module: Any, qualname: str) -> Any:
+    found = module
+    for name in qualname.split("."):
+        found = inspect.getattr_static(found, name, None) if isinstance(found, type) else getattr(found, name, None)
+    return found.__func__ if isinstance(found, (classmethod, staticmethod)) else found
+
+
+def _goes_by_value() -> bool:
+    """Is cloudpickle (also a copy inside another package) or dill pickling? Nothing but the stack tells."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if not {"cloudpickle", "dill"}.isdisjoint(str(frame.f_globals.get("__name__", "")).split(".")):
+            return True
+        frame = frame.f_back
+    return False
