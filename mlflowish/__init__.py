@@ -33,6 +33,31 @@ if TYPE_CHECKING:
     from mlflowish.store import Table as Table
     from mlflowish.store import active_store as active_store
     from mlflowish.store import use as use
+    from mlflowish.tracking import Run as Run
+    from mlflowish.tracking import active_run as active_run
+    from mlflowish.tracking import compare_runs as compare_runs
+    from mlflowish.tracking import delete_run as delete_run
+    from mlflowish.tracking import delete_tag as delete_tag
+    from mlflowish.tracking import end_run as end_run
+    from mlflowish.tracking import get_run as get_run
+    from mlflowish.tracking import log_artifact as log_artifact
+    from mlflowish.tracking import log_artifacts as log_artifacts
+    from mlflowish.tracking import log_dict as log_dict
+    from mlflowish.tracking import log_figure as log_figure
+    from mlflowish.tracking import log_image as log_image
+    from mlflowish.tracking import log_input as log_input
+    from mlflowish.tracking import log_metric as log_metric
+    from mlflowish.tracking import log_metrics as log_metrics
+    from mlflowish.tracking import log_param as log_param
+    from mlflowish.tracking import log_params as log_params
+    from mlflowish.tracking import log_table as log_table
+    from mlflowish.tracking import log_text as log_text
+    from mlflowish.tracking import restore_run as restore_run
+    from mlflowish.tracking import set_experiment as set_experiment
+    from mlflowish.tracking import set_tag as set_tag
+    from mlflowish.tracking import set_tags as set_tags
+    from mlflowish.tracking import start_run as start_run
+    from mlflowish.tracking import sync as sync
 
 __version__ = "0.1.0"
 
@@ -56,6 +81,33 @@ _ERRORS = (
     "UncacheableError",
     "UncachedWarning",
 )
+_TRACKING = (
+    "Run",
+    "active_run",
+    "compare_runs",
+    "delete_run",
+    "delete_tag",
+    "end_run",
+    "get_run",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
+    "log_input",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "log_table",
+    "log_text",
+    "restore_run",
+    "set_experiment",
+    "set_tag",
+    "set_tags",
+    "start_run",
+    "sync",
+)
 _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
@@ -63,6 +115,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.models", name) for name in ("Model", "ModelWarning", "Signature", "infer_signature")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{name: ("mlflowish.store", name) for name in ("Dir", "File", "Store", "Table", "active_store", "use")},
+    **{name: ("mlflowish.tracking", name) for name in _TRACKING},
     "Fingerprint": ("mlflowish.hashing", "Fingerprint"),
     "digest": ("mlflowish.hashing", "hexdigest"),
     "register_digester": ("mlflowish.hashing", "register_digester"),

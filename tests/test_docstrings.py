@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 import mlflowish as mf
+from mlflowish.tracking import FLUENT
 
 FUNCTIONS = [
     "Dir",
@@ -28,8 +29,9 @@ FUNCTIONS = [
     "step",
     "use",
 ]
+TRACKING = [*FLUENT, "compare_runs", "sync"]
 METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
-DOCUMENTED = {name: getattr(mf, name) for name in FUNCTIONS} | {
+DOCUMENTED = {name: getattr(mf, name) for name in [*FUNCTIONS, *TRACKING]} | {
     f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS
 }
 

@@ -30,6 +30,8 @@ from mlflowish.storage.base import Storage
 
 ANSWER_LIMIT = 200_000
 ANSWER_BYTES = 64 << 20
+# More payloads under one key are kept as the keys of a dict: looking for one among thousands takes too long.
+MANY_PAYLOADS = 8
 # How long records that this process shipped stay known without having been listed: longer than any listing is stale.
 UNLISTED_S = 60.0
 
@@ -48,7 +50,7 @@ class Tail:
     position: int = 0
     seen_bytes: int = 0
     keep_until_s: float = 0.0
-    records: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    records: dict[bytes, tuple[bytes, ...] | dict[bytes, None]] = field(default_factory=dict)
 
     def add(self, key: bytes, payload: bytes) -> bool:
         """Remember one record; False if it was known."""
@@ -57,8 +59,12 @@ class Tail:
             self.records[key] = (payload,)
         elif payload in known:
             return False
-        else:
+        elif isinstance(known, dict):
+            known[payload] = None
+        elif len(known) < MANY_PAYLOADS:
             self.records[key] = (*known, payload)
+        else:
+            self.records[key] = dict.fromkeys((*known, payload))
         return True
 
     def items(self) -> list[bytes]:

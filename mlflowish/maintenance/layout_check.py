@@ -23,6 +23,7 @@ _NAMES = re.compile(
     | journals/[a-z][a-z0-9-]{{0,23}}/[0-9a-f]{{32}}(?:-[0-9a-f]{{16}})?\.log
     | segments/[a-z][a-z0-9-]{{0,23}}/[0-9a-f]{{32}}\.seg
     | leases/[0-9a-f]{{32}}/[0-9]+
+    | spool/[0-9a-f]{{32}}-[0-9]{{8,}}\.log
     | quarantine/[^/]+
     | catalog/.+
     | {RESERVED}/.+

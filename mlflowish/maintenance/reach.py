@@ -10,6 +10,7 @@ from mlflowish.storage import ObjectInfo, ObjectRef
 from mlflowish.store import Store
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
+from mlflowish.tracking import artifact_refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,15 @@ def live_calls(store: Store) -> Iterator[Stored]:
 
 
 def named_objects(store: Store, now_s: float, *, without: Collection[bytes] = ()) -> Iterator[str]:
-    """The name of every object that something reaches: live entries, unfinished ones, values of the catalog. In no
-    order; one may come more than once. `without`: ids of entries that do not count."""
+    """The name of every object that something reaches: live entries, unfinished ones, values of the catalog, runs. In
+    no order; one may come more than once. `without`: ids of entries that do not count."""
     for key, payloads in by_key(store.journals("calls").scan()):
         for entry in records.live_entries(key, payloads):
             if entry.id not in without:
                 yield from (ref.name for ref in entry.objects)
         yield from (part.object.name for part in records.live_parts(key, payloads, now_s))
     yield from (ref.name for _, ref in catalog_references(store))
+    yield from (ref.name for ref in artifact_refs(store))
 
 
 def objects(store: Store) -> Iterator[ObjectInfo]:

@@ -62,6 +62,23 @@ class LocalAppender:
                 raise self._failed("append to", self.path, error) from error
             return start
 
+    def add(self, data: bytes) -> None:
+        if self._pid != os.getpid():
+            raise self._not_mine()
+        with self._lock:
+            fd = self._fd
+            if fd < 0:
+                raise StateError(f"Appending to {self.path}: it was closed", path=self.path)
+            try:
+                written = os.write(fd, data)
+                if written != len(data):
+                    self._take_back(os.lseek(fd, 0, os.SEEK_END) - written)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if self._is_synced:
+                    os.fdatasync(fd)
+            except OSError as error:
+                raise self._failed("append to", self.path, error) from error
+
     def sync(self) -> None:
         if self._pid != os.getpid():
             raise self._not_mine()

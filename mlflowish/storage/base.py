@@ -71,6 +71,9 @@ class Appender(Protocol):
         StorageError if it could not: nothing is acknowledged then.
         """
 
+    def add(self, data: bytes) -> None:
+        """`write`, for whoever need not know where it begins: half the cost, for records of a few bytes."""
+
     def sync(self) -> None:
         """Make what was written survive power loss."""
 

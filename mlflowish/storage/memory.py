@@ -166,6 +166,9 @@ class MemoryAppender:
                 self._room.modified_s[self.path] = time.time()
             return start
 
+    def add(self, data: bytes) -> None:
+        self.write(data)
+
     def sync(self) -> None:
         """Nothing in memory survives power loss."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,6 +67,7 @@ class Store:
         self._journals: dict[str, Journals] = {}
         self._dooms: Dooms | None = None
         self._lock = threading.RLock()
+        _living.add(self)
         self._checked = False
         self._created = False
 
@@ -211,6 +213,16 @@ class Store:
         except MlflowishError as error:
             rows.append(("state", str(error)))
         return card("Store", rows)
+
+
+def _renew_locks() -> None:
+    for store in list(_living):
+        store._lock = threading.RLock()
+
+
+_living: weakref.WeakSet[Store] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)  # another thread of the parent may have held one
 
 
 def _reopen(location: str, allow_pickle: bool, verify: Verify, options: dict[str, Any]) -> Store:

@@ -235,6 +235,9 @@ class _FaultyAppender:
 
         return self._outer._do("append.write", self.path, lambda: self._inner.write(data), tear)
 
+    def add(self, data: bytes) -> None:
+        self.write(data)
+
     def sync(self) -> None:
         self._outer._do("append.sync", self.path, self._inner.sync)
 

@@ -1,0 +1,222 @@
+"""The way to what is known of runs: journals and spool files as one. What search, displays and lineage stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import InvalidInputError, NotFoundError, StorageError, nearest
+from mlflowish.storage import ObjectRef
+from mlflowish.store import Store
+from mlflowish.tracking.folding import KILLED, RunRecord, fold
+from mlflowish.tracking.inflight import in_flight
+from mlflowish.tracking.records import (
+    CALLS,
+    CONSOLE,
+    POINTS,
+    RUNS,
+    Batch,
+    Chunk,
+    Column,
+    Event,
+    Lines,
+    pack_batch,
+    part_key,
+    unpack_batch,
+    unpack_chunk,
+    unpack_lines,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FOUND_DEAD = 0xFFFF_FFFF  # the number of a batch that no spool file made
+_RUN_ID_DIGITS = 32
+
+
+def read_runs(store: Store, *, deleted: bool = False) -> Iterator[RunRecord]:
+    """Every run of a store, in order of its id, which is that of their starts; deleted ones only if asked for.
+
+    Reads every record of runs once, and no points: bounded memory.
+    """
+    flying = in_flight(store)
+    waiting = sorted(flying.run_ids())
+    for run_id, payloads in groupby(store.journals(RUNS).scan(), key=lambda item: item[0]):
+        while waiting and waiting[0] < run_id:
+            yield from _visible(fold(waiting[0], flying.batches(waiting.pop(0))), deleted)
+        batches = [unpack_batch(payload) for _, payload in payloads]
+        if waiting and waiting[0] == run_id:
+            batches += flying.batches(waiting.pop(0))
+        yield from _visible(fold(run_id, batches), deleted)
+    for run_id in waiting:
+        yield from _visible(fold(run_id, flying.batches(run_id)), deleted)
+
+
+def read_run(store: Store, run_id: str) -> RunRecord:
+    """One run by its id; NotFoundError, naming the nearest, if there is none."""
+    key = require_run_id(run_id)
+    record = fold(key, _batches(store, key))
+    if record is None:
+        known = [run.run_id for run in read_runs(store, deleted=True)]
+        near = nearest(run_id, known, limit=3)
+        hint = f"; the nearest are {', '.join(near)}" if near else ": it has no runs"
+        raise NotFoundError(f"There is no run {run_id} in {store.url}{hint}", run_id=run_id, url=store.url, near=near)
+    return record
+
+
+def find_run(store: Store, text: str) -> RunRecord:
+    """The run with this id, this beginning of an id, or this name; InvalidInputError if that is not one."""
+    if is_run_id(text):
+        return read_run(store, text)
+    runs = list(read_runs(store))
+    found = [run for run in runs if run.name == text] or [
+        run for run in runs if len(text) >= 4 and run.run_id.startswith(text.lower())
+    ]
+    if not found:
+        near = nearest(text, [run.name for run in runs] + [run.run_id for run in runs], limit=3)
+        hint = f"; the nearest are {', '.join(near)}" if near else ": it has no runs"
+        raise NotFoundError(f"There is no run {text} in {store.url}{hint}", run_id=text, url=store.url, near=near)
+    if len(found) > 1:
+        ids = [run.run_id for run in found]
+        raise InvalidInputError(
+            f"{len(found)} runs are meant by {text!r}: {', '.join(ids[:5])}. Give the id.", found=text, runs=ids
+        )
+    return found[0]
+
+
+def metric_history(store: Store, run_id: str, name: str) -> pa.Table:
+    """Every point of a series, by step and then time: an Arrow table of step (int64), value (float64) and time
+    (timestamp, UTC). A run that continues another begins with the other's points; a series without points is empty.
+    """
+    record = read_run(store, run_id)
+    column = read_points(store, run_id, name).get(name, Column())
+    if record.forked_from is not None:
+        origin, step = record.forked_from
+        earlier = metric_history(store, origin, name)
+        return _table(column, before=earlier.filter(_up_to(earlier, step)))
+    return _table(column)
+
+
+def read_points(store: Store, run_id: str, only: str | None = None) -> dict[str, Column]:
+    """The points of a run itself, in the order in which each process logged them; of all series or of one."""
+    key = require_run_id(run_id)
+    found: dict[tuple[bytes, int], Chunk] = {}
+    for chunk in in_flight(store).chunks(key):
+        found[chunk.writer, chunk.number] = chunk
+    for payload in _parts(store, POINTS, key):
+        chunk = unpack_chunk(payload, only)
+        found[chunk.writer, chunk.number] = chunk
+    merged: dict[str, Column] = {}
+    for name in sorted(found):
+        for series, column in found[name].columns.items():
+            if only is None or series == only:
+                merged.setdefault(series, Column()).extend(column)
+    return merged
+
+
+def read_console(store: Store, run_id: str) -> str:
+    """What the run printed, as far as it was captured, in the order of time."""
+    rows = _lines(store, CONSOLE, require_run_id(run_id))
+    return "".join(text for _, _, text, *_ in sorted(rows, key=lambda row: row[0]))
+
+
+def read_calls(store: Store, run_id: str) -> list[tuple[Any, ...]]:
+    """The calls of steps in a run: (microseconds, key, step, hit, duration_s, output digest, status)."""
+    return sorted(_lines(store, CALLS, require_run_id(run_id)), key=lambda row: row[0])
+
+
+def artifact_refs(store: Store, *, deleted: bool = True) -> Iterator[ObjectRef]:
+    """The objects that runs name: artifacts, models, captured source. They must outlive every collection.
+
+    `deleted=False` leaves out those that only deleted runs name.
+    """
+    for record in read_runs(store, deleted=deleted):
+        yield from record.refs
+
+
+def bury(store: Store, run_id: bytes) -> None:
+    """Write down that sessions of a run whose processes are known to be dead have ended, so that every machine sees
+    it."""
+    record = fold(run_id, _batches(store, run_id))
+    said = {event.body["session"] for batch in _batches(store, run_id) for event in batch.events if event.kind == "end"}
+    for session in record.sessions if record is not None else ():
+        if session.id not in said and session.status == KILLED and session.ended_us is not None:
+            body = {"session": session.id, "status": KILLED, "reason": session.reason, "found_dead": True}
+            batch = Batch(session.id, _FOUND_DEAD, (Event("end", session.ended_us, body),))
+            store.journals(RUNS).append(run_id, pack_batch(batch))
+
+
+def is_run_id(text: str) -> bool:
+    """Has it the form of a run's id?"""
+    return len(text) == _RUN_ID_DIGITS and set(text) <= set("0123456789abcdef")
+
+
+def require_run_id(run_id: str) -> bytes:
+    """The bytes of an id; InvalidInputError if it is none."""
+    if not isinstance(run_id, str) or not is_run_id(run_id):
+        raise InvalidInputError(f"The id of a run is {_RUN_ID_DIGITS} hex digits, found {run_id!r}", found=run_id)
+    return bytes.fromhex(run_id)
+
+
+def _visible(record: RunRecord | None, deleted: bool) -> Iterable[RunRecord]:
+    return [record] if record is not None and (deleted or not record.is_deleted) else []
+
+
+def _batches(store: Store, run_id: bytes) -> list[Batch]:
+    batches = in_flight(store).batches(run_id)
+    try:
+        journals = store.journals(RUNS)
+        journals.refresh()
+        return batches + [unpack_batch(payload) for payload in journals.get(run_id)]
+    except StorageError:
+        if not batches:
+            raise
+        return batches  # the store is out of reach, and this machine knows what it has logged itself
+
+
+def _parts(store: Store, kind: str, run_id: bytes) -> Iterator[bytes]:
+    try:
+        journals = store.journals(kind)
+        journals.refresh()
+        part, misses = 0, 0
+        while misses < 2:  # a part whose records are all damaged does not hide the next one
+            payloads = journals.get(part_key(kind, run_id, part))
+            yield from payloads
+            part, misses = part + 1, 0 if payloads else misses + 1
+    except StorageError:
+        if not in_flight(store).batches(run_id):
+            raise
+
+
+def _lines(store: Store, kind: str, run_id: bytes) -> list[tuple[Any, ...]]:
+    found: dict[tuple[bytes, int], Lines] = {}
+    for lines in in_flight(store).lines(run_id, kind):
+        found[lines.writer, lines.number] = lines
+    for payload in _parts(store, kind, run_id):
+        lines = unpack_lines(payload)
+        found[lines.writer, lines.number] = lines
+    return [row for name in sorted(found) for row in found[name].rows]
+
+
+def _table(column: Column, before: pa.Table | None = None) -> pa.Table:
+    import pyarrow as pa
+
+    def wrapped(kind: pa.DataType, data: Any) -> pa.Array:
+        return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data.tobytes())])
+
+    table = pa.table(
+        {
+            "step": wrapped(pa.int64(), column.steps),
+            "value": wrapped(pa.float64(), column.values),
+            "time": wrapped(pa.timestamp("us", tz="UTC"), column.times_us),
+        }
+    )
+    whole = table if before is None else pa.concat_tables([before, table])
+    return whole.sort_by([("step", "ascending"), ("time", "ascending")]).combine_chunks()
+
+
+def _up_to(table: pa.Table, step: int) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.less_equal(table["step"], step)

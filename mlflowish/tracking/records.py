@@ -1,0 +1,203 @@
+"""What is kept of runs, as records of journals: events and last values by run, points by run and part.
+
+Pure: bytes in, values out; `docs/format-tracking.md` specifies them. One record holds what one spool file had of one
+run, so it is named by that file (its writer, its number): the same file moved twice is the same record.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgpack
+from blake3 import blake3
+
+from mlflowish.errors import FormatVersionError, IntegrityError
+
+VERSION = 1
+RUNS, POINTS, CONSOLE, CALLS = "runs", "metrics", "run-console", "run-calls"
+# Records of one run under one key: few enough that reading the last of them does not mean reading a gigabyte.
+RECORDS_A_PART = 64
+
+
+class Last(NamedTuple):
+    """The newest point of a series: highest step, then latest time, then greatest value, as in MLflow."""
+
+    step: int
+    time_us: int
+    value: float
+
+    def rank(self) -> tuple[int, int, bool, float]:
+        """What makes one newer than another; a value that is no number is below all that are."""
+        is_number = self.value == self.value
+        return self.step, self.time_us, is_number, self.value if is_number else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a run: `kind` says what `body` holds; time in microseconds since 1970."""
+
+    kind: str
+    time_us: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one spool file had of one run, points aside. `writer` and `number` name the file."""
+
+    writer: bytes
+    number: int
+    events: tuple[Event, ...] = ()
+    lasts: Mapping[str, Last] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Column:
+    """Points of one series in the order in which they were logged: steps, microseconds since 1970, values."""
+
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    times_us: array[int] = field(default_factory=lambda: array("q"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def extend(self, other: Column) -> None:
+        self.steps.extend(other.steps)
+        self.times_us.extend(other.times_us)
+        self.values.extend(other.values)
+
+    def last(self) -> Last:
+        """The newest point; the column is not empty."""
+        # Steps mostly grow: only those that share the highest one are compared.
+        highest = max(self.steps)
+        places = (place for place, step in enumerate(self.steps) if step == highest)
+        return max((Last(highest, self.times_us[i], self.values[i]) for i in places), key=Last.rank)
+
+
+class Chunk(NamedTuple):
+    """Points of one run from one spool file. `number` counts the spool files of this writer that had points of it."""
+
+    writer: bytes
+    number: int
+    columns: dict[str, Column]
+
+
+class Lines(NamedTuple):
+    """Console text, or calls of steps, of one run from one spool file: rows in order."""
+
+    writer: bytes
+    number: int
+    rows: list[tuple[Any, ...]]
+
+
+def part_key(kind: str, run_id: bytes, part: int) -> bytes:
+    """The key under which records of a run rest in a kind other than `runs`; there the key is the run's id."""
+    return bytes(blake3(b"mlf1." + kind.encode() + b"\0" + run_id + part.to_bytes(4, "little")).digest(16))
+
+
+def pack_batch(batch: Batch) -> bytes:
+    """The payload of a record of kind `runs`."""
+    events = [(event.kind, event.time_us, event.body) for event in batch.events]
+    lasts = {name: tuple(batch.lasts[name]) for name in sorted(batch.lasts)}
+    return _packed((VERSION, batch.writer, batch.number, events, lasts))
+
+
+def unpack_batch(payload: bytes) -> Batch:
+    """The batch in a payload; IntegrityError if nobody of ours wrote it, FormatVersionError if a newer one did."""
+    writer, number, events, lasts = _fields(payload, 4)
+    try:
+        return Batch(
+            bytes(writer),
+            int(number),
+            tuple(Event(str(kind), int(time_us), dict(body)) for kind, time_us, body, *_ in events),
+            {str(name): Last(int(last[0]), int(last[1]), float(last[2])) for name, last in lasts.items()},
+        )
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise IntegrityError(f"a record of a run cannot be parsed: {error}") from error
+
+
+def pack_chunk(chunk: Chunk) -> bytes:
+    """The payload of a record of points: a table of names and counts, then one column after the other."""
+    columns = [(name, column) for name, column in sorted(chunk.columns.items()) if len(column)]
+    names = [(name, len(column)) for name, column in columns]
+    parts = [
+        b"".join(_little(getattr(column, part)) for _, column in columns) for part in ("steps", "times_us", "values")
+    ]
+    return _packed((VERSION, chunk.writer, chunk.number, names, *parts))
+
+
+def unpack_chunk(payload: bytes, only: str | None = None) -> Chunk:
+    """The points in a payload, of all series or of one."""
+    writer, number, names, steps, times_us, values = _fields(payload, 6)
+    try:
+        columns, start = {}, 0
+        if not 8 * sum(count for _, count in names) == len(steps) == len(times_us) == len(values):
+            raise ValueError("its columns have other lengths than it says")
+        for name, count in names:
+            end = start + 8 * count
+            if only is None or name == only:
+                columns[str(name)] = Column(
+                    _array("q", steps[start:end]), _array("q", times_us[start:end]), _array("d", values[start:end])
+                )
+            start = end
+        return Chunk(bytes(writer), int(number), columns)
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"a record of points cannot be parsed: {error}") from error
+
+
+def pack_lines(lines: Lines) -> bytes:
+    """The payload of a record of console text or of calls."""
+    return _packed((VERSION, lines.writer, lines.number, lines.rows))
+
+
+def unpack_lines(payload: bytes) -> Lines:
+    """Console text or calls in a payload."""
+    writer, number, rows = _fields(payload, 3)
+    try:
+        return Lines(bytes(writer), int(number), [tuple(row) for row in rows])
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(f"a record of lines cannot be parsed: {error}") from error
+
+
+def _packed(fields: Sequence[Any]) -> bytes:
+    return bytes(msgpack.packb(fields, unicode_errors="surrogatepass"))
+
+
+def _fields(payload: bytes, count: int) -> Sequence[Any]:
+    """The fields behind the version; what a later minor release added at the end is left out."""
+    try:
+        fields = msgpack.unpackb(payload, use_list=False, unicode_errors="surrogatepass", strict_map_key=False)
+        version = fields[0]
+        if type(version) is not int or len(fields) <= count:
+            raise TypeError("it has too few fields")
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise IntegrityError(f"a record of a run cannot be parsed: {error}") from error
+    if version > VERSION:
+        raise FormatVersionError(
+            f"A record of a run has format {version}, this release reads up to {VERSION}. Upgrade mlflowish; nothing "
+            "was changed.",
+            found=version,
+            supported=VERSION,
+        )
+    return tuple(fields[1 : count + 1])
+
+
+def _little(column: array[Any]) -> bytes:
+    if sys.byteorder == "little":
+        return column.tobytes()
+    swapped = array(column.typecode, column)
+    swapped.byteswap()
+    return swapped.tobytes()
+
+
+def _array(typecode: str, data: bytes) -> array[Any]:
+    column: array[Any] = array(typecode)
+    column.frombytes(data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
