@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlflowish.store import Store as Store
     from mlflowish.store import Table as Table
     from mlflowish.store import active_store as active_store
+    from mlflowish.store import transaction as transaction
     from mlflowish.store import use as use
     from mlflowish.tracking import Run as Run
     from mlflowish.tracking import active_run as active_run
@@ -114,7 +115,10 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "ModelWarning", "Signature", "infer_signature")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
-    **{name: ("mlflowish.store", name) for name in ("Dir", "File", "Store", "Table", "active_store", "use")},
+    **{
+        name: ("mlflowish.store", name)
+        for name in ("Dir", "File", "Store", "Table", "active_store", "transaction", "use")
+    },
     **{name: ("mlflowish.tracking", name) for name in _TRACKING},
     "Fingerprint": ("mlflowish.hashing", "Fingerprint"),
     "digest": ("mlflowish.hashing", "hexdigest"),

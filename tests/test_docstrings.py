@@ -27,6 +27,7 @@ FUNCTIONS = [
     "infer_signature",
     "register_digester",
     "step",
+    "transaction",
     "use",
 ]
 TRACKING = [*FLUENT, "compare_runs", "sync"]

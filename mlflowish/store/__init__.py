@@ -6,8 +6,9 @@ from mlflowish.store.entries import Entry, Event, Meta
 from mlflowish.store.files import Dir, DirCodec, File, FileCodec
 from mlflowish.store.store import Store
 from mlflowish.store.table import Table
+from mlflowish.store.transactions import transaction
 
 register(FileCodec(), File)
 register(DirCodec(), Dir)
 
-__all__ = ["Dir", "Entry", "Event", "File", "Meta", "Store", "Table", "active_store", "as_store", "use"]
+__all__ = ["Dir", "Entry", "Event", "File", "Meta", "Store", "Table", "active_store", "as_store", "transaction", "use"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mlflowish.errors import InvalidInputError, MlflowishError
 from mlflowish.store import entries as records
@@ -15,10 +15,12 @@ from mlflowish.store.entries import Entry, Event, Part
 from mlflowish.store.layout import FORMAT_VERSION, create_layout, read_layout
 
 if TYPE_CHECKING:
+    from mlflowish.catalog import Catalog, Transaction
     from mlflowish.journals import Journals
     from mlflowish.storage import ObjectRef, ObjectStore, Storage
     from mlflowish.store.dooms import Dooms
 
+T = TypeVar("T")
 Verify = Literal["sealed", "always", "never"]
 
 # The stores of the enclosing `with` blocks, innermost last: a tuple, so that threads and tasks each see their own.
@@ -66,6 +68,7 @@ class Store:
         self.objects: ObjectStore = ObjectStore(self.storage, verify=verify, is_doomed=self._is_doomed)
         self._journals: dict[str, Journals] = {}
         self._dooms: Dooms | None = None
+        self._catalog: Catalog | None = None
         self._lock = threading.RLock()
         _living.add(self)
         self._checked = False
@@ -117,6 +120,40 @@ class Store:
             # Results do not belong into the user's version control.
             self.storage.put_if_absent(".gitignore", b"*\n")
         self._created = True
+
+    # -- what needs agreement ------------------------------------------------------------------------
+
+    @property
+    def catalog(self) -> Catalog:
+        """The transactional log of this store; opened at the first use, created by the first commit."""
+        found = self._catalog
+        if found is None:
+            from mlflowish.catalog import Catalog
+
+            self.check_format()
+            with self._lock:
+                if self._catalog is None:
+                    self._catalog = Catalog(self.storage, self.create)
+                found = self._catalog
+        return found
+
+    def transact(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        id: str | None = None,  # noqa: A002  what it is
+        comment: str = "",
+    ) -> T:
+        """`function(tx)` in the enclosing `mf.transaction()` of this store, if there is one: nothing is committed
+        before the outer block ends. Else in one of its own, called again after a conflict: `Catalog.transact`.
+        """
+        from mlflowish.store.transactions import joined
+
+        outer = joined(self)
+        if outer is None:
+            return self.catalog.transact(function, id=id, comment=comment)
+        with outer:
+            return function(outer.transaction)
 
     # -- entries -----------------------------------------------------------------------------------
 
@@ -181,6 +218,7 @@ class Store:
             dooms, self._dooms = self._dooms, None
             if dooms is not None:
                 dooms.close()
+            self._catalog = None
             self._checked = False
 
     def __enter__(self) -> Store:

@@ -1,0 +1,316 @@
+"""The catalog: a transactional map from keys to plain values, with the whole ordered history of its commits."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any, TypeVar
+
+from mlflowish.catalog.committing import Committer, Conflict, conflict_of
+from mlflowish.catalog.dooming import doom
+from mlflowish.catalog.log import WINDOW, Log
+from mlflowish.catalog.plain import decode, plain_copy
+from mlflowish.catalog.record import Commit
+from mlflowish.catalog.transaction import Transaction, id_key
+from mlflowish.catalog.view import Empty, Snapshot, View
+from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError
+from mlflowish.storage.base import Storage
+
+T = TypeVar("T")
+_MOST_TRIES = 200
+_TURN_AFTER = 2  # conflicts after which the threads of one process try one at a time
+_TURN_TIMEOUT_S = 1.0
+_log = logging.getLogger("mlflowish.catalog")
+
+
+class Catalog:
+    """The catalog of one storage. Thread-safe, process-safe, fork-safe; picklable through its storage.
+
+    Keys are text of parts joined by `/`; values are plain data. Every commit has a slot, and their order is the one
+    order of everything: transactions are serialisable, and one that began after another had returned comes after it.
+
+    >>> from mlflowish.storage import MemoryStorage
+    >>> catalog = Catalog(MemoryStorage("doc-catalog"))
+    >>> catalog.transact(lambda tx: tx.put("models/churn", {"versions": 1}))
+    >>> catalog.snapshot().get("models/churn")
+    {'versions': 1}
+    """
+
+    def __init__(self, storage: Storage, prepare: Callable[[], object] | None = None) -> None:
+        """`prepare()` is called before the first commit of this handle."""
+        self.storage = storage
+        self._prepare = prepare
+        self.log_at_rest = Log(storage)
+        self.forget_threads()
+        _handles.add(self)
+
+    def forget_threads(self) -> None:
+        """In a forked child: whoever holds the locks, and was adding a commit to the view, is not here."""
+        self._view: View | None = None
+        self.writer = f"{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
+        self._lock = threading.RLock()
+        self._turn = threading.RLock()
+        self._committer = Committer(_Knowledge(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Catalog, (self.storage, self._prepare)
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.storage.url!r}, head={-1 if self._view is None else self._view.head})"
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> int:
+        """The slot of the newest commit that this handle knows, -1 if there is none."""
+        return self.view().head
+
+    def refresh(self) -> int:
+        """Look for commits of others; the slot of the newest."""
+        return self.advance().head
+
+    def snapshot(self, at: int | float | datetime | None = None) -> Snapshot:
+        """The catalog as of now, of a slot (int), or of a time (seconds since 1970, or a datetime).
+
+        NotFoundError for a slot that is not there yet, and for a state whose part of the log was cleaned.
+        """
+        view = self.advance()
+        if at is None:
+            return Snapshot(view, view.head, view.time_s)
+        slot = self._slot_at(view, at)
+        if slot > view.head:
+            message = f"The catalog at {self.storage.url} has no slot {slot} yet: the newest is {view.head}"
+            raise NotFoundError(message, slot=slot, head=view.head)
+        return self._snapshot_of(view, slot)
+
+    def log(self, since: int = -1, until: int | None = None) -> Iterator[Commit]:
+        """The commits with `since` < slot <= `until` (default: the newest), oldest first."""
+        view = self.advance()
+        last = view.head if until is None else min(until, view.head)
+        slot = since + 1
+        while slot <= last:
+            known = view.commit_at(slot)
+            found = [known] if known is not None else self.log_at_rest.read_from(slot, min(WINDOW, last - slot + 1))
+            if not found:
+                raise NotFoundError(
+                    f"The commit of slot {slot} was cleaned from the log of {self.storage.url}", slot=slot
+                )
+            yield from found
+            slot += len(found)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def transact(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        id: str | None = None,  # noqa: A002  what it is
+        comment: str = "",
+    ) -> T:
+        """Call `function(tx)` and commit what it did; durable when this returns its result.
+
+        If what it read was changed meanwhile, it is called again, on the new state: it must have no effects of its own
+        but through `tx` (`tx.on_commit` for those). ConflictError after many tries in vain. With an `id` that is in the
+        log already nothing is done, and the recorded result (plain data; else None) is returned.
+        """
+        for attempt in range(_MOST_TRIES):
+            with self._my_turn(attempt):
+                tx = self._begin(id, comment)
+                repeated = self._repeated(tx)
+                if repeated is not None:
+                    return repeated[0]  # type: ignore[no-any-return]
+                try:
+                    result = function(tx)
+                    self._remember(tx, result)
+                    self._commit(tx)
+                except Conflict as conflict:
+                    last = conflict.error
+                else:
+                    return result
+                finally:
+                    tx.close()
+            time.sleep(random.random() * (0.002 if self.log_at_rest.is_near else 0.02) * min(attempt + 1, 16))
+        raise ConflictError(f"{last.message} It was tried {_MOST_TRIES} times.", **last.data) from last
+
+    @contextlib.contextmanager
+    def transaction(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002  as above
+        comment: str = "",
+    ) -> Iterator[Transaction]:
+        """`with catalog.transaction() as tx:` commits at the end of the block, nothing if it raises.
+
+        ConflictError if what it read was changed meanwhile: names the keys and who won.
+        """
+        tx = self._begin(id, comment)
+        try:
+            is_repeated = self._repeated(tx) is not None
+            yield tx
+            if not is_repeated:
+                self._remember(tx, None)
+                self._commit(tx)
+        except Conflict as conflict:
+            raise conflict.error from None
+        finally:
+            tx.close()
+
+    def doom(self, names: Iterable[str], *, gone: Iterable[str] = (), since: int | None = None) -> frozenset[str]:
+        """Give up objects that no value names: see `dooming.py`."""
+        return doom(self, names, gone=gone, since=since)
+
+    def _begin(self, given_id: str | None, comment: str) -> Transaction:
+        if not isinstance(comment, str):
+            raise InvalidInputError(f"The comment of a transaction is text, found {comment!r:.100}", comment=comment)
+        view = self.advance()
+        return Transaction(Snapshot(view, view.head, view.time_s), self.storage, given_id=given_id, comment=comment)
+
+    def _repeated(self, tx: Transaction) -> tuple[Any] | None:
+        """The recorded result, if a transaction of this id is in the log."""
+        if tx.given_id is None:
+            return None
+        text = tx.read(id_key(tx.given_id))
+        if text is not None:
+            return (decode(text),)
+        base, _, rest = tx.given_id.partition(".")
+        if len(rest) == 32 and base.lstrip("-").isdigit():  # one of ours, of a commit whose outcome was unknown
+            for commit in self.log(since=int(base), until=tx.slot):
+                if any(change.id == tx.given_id for change in commit.transactions):
+                    return (None,)
+        return None
+
+    def _remember(self, tx: Transaction, result: Any) -> None:
+        if tx.given_id is None:
+            return
+        try:
+            tx.put_own(id_key(tx.given_id), plain_copy(result))
+        except InvalidInputError:  # a result that is not plain is not recorded: None is what a repetition gives
+            tx.put_own(id_key(tx.given_id), None)
+
+    def _commit(self, tx: Transaction) -> None:
+        hooks = tx.close()
+        if tx.is_empty:
+            error = conflict_of(tx, self.advance()) if tx.reads or tx.prefixes else None
+            if error is not None:
+                raise Conflict(error)
+        else:
+            self._committer.commit(tx)
+        for hook in hooks:
+            try:
+                hook()
+            except Exception:  # noqa: BLE001  anything: it must not look as if the commit had failed
+                _log.exception("A function that was to be called after commit %s failed; the commit stands", tx.id)
+
+    @contextlib.contextmanager
+    def _my_turn(self, attempt: int) -> Iterator[None]:
+        """After some conflicts, one thread of this process at a time. A courtesy: who cannot have it goes on without,
+        so that a function that waits for another thread's transaction is not stuck."""
+        has_turn = attempt >= _TURN_AFTER and self._turn.acquire(timeout=_TURN_TIMEOUT_S)
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._turn.release()
+
+    # -- what is known -----------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """What this handle knows, without looking for news."""
+        return self._view if self._view is not None else self.advance()
+
+    def advance(self) -> View:
+        """What is there now: every commit that was acknowledged before this call is in it."""
+        with self._lock:
+            view = self._view
+            if view is None:
+                view = self._view = View(Empty())
+            while True:
+                found = self.log_at_rest.read_from(view.head + 1, WINDOW)
+                for commit in found:
+                    view.apply(commit)
+                if len(found) < WINDOW:
+                    return view
+
+    def take(self, commit: Commit) -> View:
+        """Add a commit of our own, unless a reader of this handle was quicker."""
+        with self._lock:
+            view = self.view()
+            if view.head < commit.slot:
+                view.apply(commit)
+            return view
+
+    def prepare(self) -> None:
+        """Make ready what a first commit needs."""
+        if self._prepare is not None:
+            self._prepare()
+
+    def is_void(self, slot: int) -> bool:
+        """Was the slot cleaned away before it was written?"""
+        return False
+
+    def _slot_at(self, view: View, at: int | float | datetime) -> int:
+        if isinstance(at, bool) or not isinstance(at, (int, float, datetime)):
+            raise InvalidInputError(f"at= is a slot, a time in seconds, or a datetime, found {at!r:.100}", at=at)
+        if isinstance(at, int):
+            if at < -1:
+                raise InvalidInputError(f"Slots are numbered from 0 (-1: before the first), found {at}", at=at)
+            return at
+        return self._slot_at_time(view, at.timestamp() if isinstance(at, datetime) else at)
+
+    def _slot_at_time(self, view: View, time_s: float) -> int:
+        """The newest slot that is not younger; times never fall from slot to slot."""
+        low, high = -1, view.head
+        while low < high:
+            middle = (low + high + 1) // 2
+            commit = view.commit_at(middle) or self.log_at_rest.read(middle)
+            if commit is not None and commit.time_s <= time_s:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _snapshot_of(self, view: View, slot: int) -> Snapshot:
+        commit = view.commit_at(slot)
+        return Snapshot(view, slot, 0.0 if commit is None else commit.time_s)
+
+
+class _Knowledge:
+    """A catalog as its committer sees it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = weakref.proxy(catalog)
+        self.log: Log = catalog.log_at_rest
+        self.writer = catalog.writer
+
+    def prepare(self) -> None:
+        self._catalog.prepare()
+
+    def view(self) -> View:
+        return self._catalog.view()  # type: ignore[no-any-return]
+
+    def advance(self) -> View:
+        return self._catalog.advance()  # type: ignore[no-any-return]
+
+    def take(self, commit: Commit) -> View:
+        return self._catalog.take(commit)  # type: ignore[no-any-return]
+
+    def is_void(self, slot: int) -> bool:
+        return self._catalog.is_void(slot)  # type: ignore[no-any-return]
+
+
+def _forget_threads() -> None:
+    for catalog in list(_handles):
+        catalog.forget_threads()
+
+
+_handles: weakref.WeakSet[Catalog] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -1,0 +1,400 @@
+"""Commits: one committer per handle takes everything that waits into one record, and knows how each attempt ended.
+
+A thread that finds nobody committing leads: it validates what waits, puts the record of the next slot, and hands over.
+The others wait, for the record that is on its way and for the one that takes them with it, not longer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mlflowish.catalog.log import Log
+from mlflowish.catalog.plain import RESERVED
+from mlflowish.catalog.record import Commit, body_path, decode_commit, encode_commit, record_path
+from mlflowish.catalog.transaction import Transaction
+from mlflowish.catalog.view import EPOCH, View
+from mlflowish.errors import (
+    CapabilityError,
+    ConflictError,
+    FormatVersionError,
+    IntegrityError,
+    MlflowishError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
+
+_MOST_TOGETHER = 1024
+_MOST_SLOTS = 400  # lost in a row: with tens of writers that happens to nobody
+_RESOLVE_TRIES = 6
+_NEAR_PAUSE_S, _FAR_PAUSE_S = 0.002, 0.02
+_log = logging.getLogger("mlflowish.catalog")
+
+
+class Conflict(Exception):
+    """The transaction read what another commit has changed: inside the package only."""
+
+    def __init__(self, error: ConflictError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A transaction on its way into the log."""
+
+    transaction: Transaction
+    woken: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
+    slot: int | None = None
+    error: BaseException | None = None
+    tries: int = 0
+    attempted: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Is it known what became of it?"""
+        return self.slot is not None or self.error is not None
+
+
+class Known(Protocol):
+    """What a committer knows of the catalog, and how it learns."""
+
+    log: Log
+    writer: str
+
+    def prepare(self) -> None: ...
+    def view(self) -> View: ...
+    def advance(self) -> View: ...
+    def take(self, commit: Commit) -> View: ...
+    def is_void(self, slot: int) -> bool: ...
+
+
+class Committer:
+    """The queue of one handle. Thread-safe; `forget` makes it anew in a forked child."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin with an empty queue: the threads that wait in it belong to another process."""
+        self._lock = threading.Lock()
+        self._queue: list[Waiting] = []
+        self._is_led = False
+        self._is_proven = False
+
+    def commit(self, transaction: Transaction) -> int:
+        """The slot that the transaction got. Conflict if what it read has changed; StorageError, which says whether the
+        outcome is known."""
+        me = Waiting(transaction)
+        with self._lock:
+            self._queue.append(me)
+            me.leads = not self._is_led
+            self._is_led = True
+        try:
+            if not me.leads:
+                me.woken.wait()
+            if me.leads:
+                self._lead(me)
+        except BaseException:
+            self._abandon(me)
+            raise
+        if me.error is not None:
+            raise me.error
+        assert me.slot is not None
+        return me.slot
+
+    def _lead(self, me: Waiting) -> None:
+        """Commit until I am through, then let the next one lead."""
+        batch: list[Waiting] = []
+        try:
+            while not me.is_done:
+                with self._lock:
+                    batch, self._queue = self._queue[:_MOST_TOGETHER], self._queue[_MOST_TOGETHER:]
+                self._commit_together(batch)
+                with self._lock:
+                    self._queue[:0] = [one for one in batch if not one.is_done]
+                batch = []
+        finally:
+            with self._lock:  # an interrupt: whoever leads next finds out what became of them
+                self._queue[:0] = [one for one in batch if not one.is_done]
+            self._hand_over(me)
+
+    def _hand_over(self, me: Waiting) -> None:
+        with self._lock:
+            self._queue = [one for one in self._queue if one is not me]
+            me.leads = False
+            if self._queue:
+                self._queue[0].leads = True
+                self._queue[0].woken.set()
+            else:
+                self._is_led = False
+
+    def _abandon(self, me: Waiting) -> None:
+        """An interrupt arrived in a thread that waited: it must neither stay in the queue nor keep the lead."""
+        if me.leads:
+            self._hand_over(me)
+            return
+        with self._lock:
+            self._queue = [one for one in self._queue if one is not me]
+
+    def _commit_together(self, batch: list[Waiting]) -> None:
+        """One record with all of the batch that agree with the head and with each other; who conflicts ends, who only
+        conflicts with a neighbour stays for the next record."""
+        try:
+            self._find_attempted(batch)
+            self._commit_chosen(_choose([one for one in batch if not one.is_done], self._known.view()))
+        except (StorageError, IntegrityError, CapabilityError, FormatVersionError) as error:
+            for one in batch:
+                if not one.is_done:
+                    _end(one, error=_failed(error, one.transaction))
+
+    def _commit_chosen(self, chosen: list[Waiting]) -> None:
+        if not chosen:
+            return
+        if not self._is_proven:
+            self._known.prepare()
+            _require_safe(self._known.log)
+            self._is_proven = True
+        commit = self._make(chosen, self._known.view())
+        for one in chosen:
+            one.attempted = commit.slot
+        slot = self._put(commit)
+        for one in chosen:
+            one.attempted = None
+        if slot is not None:
+            for one in chosen:
+                _end(one, slot=slot)
+            return
+        for one in chosen:
+            one.tries += 1
+            if one.tries >= _MOST_SLOTS:
+                _end(one, error=Conflict(_too_busy(one)))
+        self._known.advance()
+        self._pause(min(one.tries for one in chosen))
+
+    def _find_attempted(self, batch: list[Waiting]) -> None:
+        """Those whose leader was interrupted: are they in the log? If the slot is still empty, the record that fills it
+        now decides that they are not."""
+        for one in batch:
+            if one.attempted is None:
+                continue
+            view = self._known.advance()
+            if view.head >= one.attempted:
+                commit = view.commit_at(one.attempted) or self._known.log.read(one.attempted)
+                if commit is not None and any(change.id == one.transaction.id for change in commit.transactions):
+                    _end(one, slot=one.attempted)
+                one.attempted = None
+
+    def _make(self, chosen: list[Waiting], view: View) -> Commit:
+        transactions = [one.transaction for one in chosen]
+        time_s = max([time.time(), view.time_s, *(t.earliest_s for t in transactions)])
+        return Commit(
+            slot=view.head + 1,
+            time_s=time_s,
+            writer=self._known.writer,
+            transactions=tuple(t.change(time_s) for t in transactions),
+            nonce=os.urandom(16).hex(),
+            previous=view.hash,
+            epoch=_epoch_after(view, transactions),
+        )
+
+    def _put(self, commit: Commit) -> int | None:
+        """The slot if the record is there; None if another's is. StorageError if nobody can tell."""
+        log, path = self._known.log, record_path(commit.slot)
+        record, body = encode_commit(commit)
+        if body:
+            log.storage.put_if_absent(body_path(commit.slot, commit.nonce), body)
+        if not self._is_ours(log, path, record):
+            if body:
+                _discard(log, body_path(commit.slot, commit.nonce))
+            return None
+        if self._is_void(commit.slot, path):
+            _discard(log, path)
+            return None
+        self._known.take(decode_commit(record, commit.slot, lambda _: body))
+        return commit.slot
+
+    def _is_ours(self, log: Log, path: str, record: bytes) -> bool:
+        """Put, and whatever the answer is, look until it is known whose record is there: a winner can be told that it
+        lost, or nothing at all."""
+        failure: StorageError | None = None
+        is_absent = False
+        for attempt in range(_RESOLVE_TRIES):
+            if attempt:
+                time.sleep(random.random() * self._unit_s * 2**attempt)
+            try:
+                if log.storage.put_if_absent(path, record):
+                    return True
+            except StorageError as error:
+                failure = error
+            try:
+                is_absent = False
+                return log.storage.get(path) == record
+            except NotFoundError:  # what was sent may yet arrive: the same bytes again
+                is_absent = True
+            except StorageError as error:
+                failure = failure or error
+            if is_absent and isinstance(failure, ReadOnlyError):
+                break
+        raise _unresolved(failure, path, log, is_absent=is_absent)
+
+    def _is_void(self, slot: int, path: str) -> bool:
+        """Was the slot cleaned away before the record came? Asked until there is an answer: the record stands."""
+        for attempt in range(_RESOLVE_TRIES):
+            try:
+                return self._known.is_void(slot)
+            except StorageError as error:
+                failure = error
+                time.sleep(random.random() * self._unit_s * 2**attempt)
+        raise _unresolved(failure, path, self._known.log, is_absent=False)
+
+    @property
+    def _unit_s(self) -> float:
+        return _NEAR_PAUSE_S if self._known.log.is_near else _FAR_PAUSE_S
+
+    def _pause(self, tries: int) -> None:
+        time.sleep(random.random() * self._unit_s * min(tries, 16))
+
+
+def _choose(batch: list[Waiting], view: View) -> list[Waiting]:
+    chosen: list[Waiting] = []
+    written: set[str] = set()
+    referred: set[str] = set()
+    for one in batch:
+        transaction = one.transaction
+        conflict = conflict_of(transaction, view)
+        if conflict is not None:
+            _end(one, error=Conflict(conflict))
+        elif not _meets(transaction, written, referred):
+            chosen.append(one)
+            written |= transaction.writes.keys()
+            referred |= transaction.refs.keys()
+    return chosen
+
+
+def _meets(transaction: Transaction, written: set[str], referred: set[str]) -> bool:
+    """Did the transaction read, or does it doom, what others of the same record write or refer to?"""
+    if not written and not referred:
+        return False
+    if not written.isdisjoint(transaction.reads) or not referred.isdisjoint(transaction.dooms):
+        return True
+    prefixes = transaction.prefixes
+    return bool(prefixes) and any(key.startswith(prefixes) and key[0] != RESERVED for key in written)
+
+
+def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
+    """Why the transaction cannot follow the head of the view, None if it can."""
+    if transaction.slot == view.head:
+        return None
+    changed = transaction.conflicts(view)
+    since = view.commits_after(transaction.slot)
+    if transaction.dooms:
+        if since is None:
+            changed.append("(the commits since it began are no longer at hand)")
+        else:
+            referred = {ref.name for commit in since for change in commit.transactions for ref in change.refs}
+            changed += sorted(transaction.dooms & referred)
+    if transaction.refs and _epoch(view) > transaction.epoch + 1:
+        changed.append("(objects that it refers to may be gone: two collections have passed)")
+    if not changed:
+        return None
+    winners = _winners(changed, since or [])
+    who = "; ".join(winners[:5]) or "a commit that is no longer at hand"
+    return ConflictError(
+        f"A transaction that read the catalog at slot {transaction.slot} cannot be committed after {view.head}: "
+        f"{', '.join(changed[:10])} changed meanwhile, by {who}. Begin again with what is there now, or "
+        "use transact(), which does so by itself.",
+        keys=changed,
+        winners=winners,
+        base=transaction.slot,
+        head=view.head,
+        doomed=[],
+    )
+
+
+def _winners(changed: list[str], since: list[Commit]) -> list[str]:
+    found = []
+    for commit in since:
+        for change in commit.transactions:
+            keys = [*change.puts, *change.deletes]
+            if any(key == other or key.startswith(other) for key in keys for other in changed):
+                said = f" ({change.comment})" if change.comment else ""
+                found.append(f"slot {commit.slot} of {commit.writer}{said}")
+    return found
+
+
+def _epoch(view: View) -> int:
+    found = view.lookup(EPOCH, view.head)
+    return 0 if found is None else int(found[1])
+
+
+def _epoch_after(view: View, transactions: list[Transaction]) -> int:
+    return max([_epoch(view), *(int(t.writes[EPOCH]) for t in transactions if EPOCH in t.writes)])
+
+
+def _end(one: Waiting, *, slot: int | None = None, error: BaseException | None = None) -> None:
+    one.slot, one.error = slot, error
+    one.woken.set()
+
+
+def _too_busy(one: Waiting) -> ConflictError:
+    return ConflictError(
+        f"A transaction lost {one.tries} slots in a row to other writers, without a conflict: try again when there are "
+        "fewer of them",
+        keys=[],
+        winners=[],
+        doomed=[],
+    )
+
+
+def _unresolved(failure: StorageError | None, path: str, log: Log, *, is_absent: bool) -> StorageError:
+    """The error of a put whose answer is an error. A local write that failed and is not there does not arrive later."""
+    if isinstance(failure, ReadOnlyError) or (failure is not None and is_absent and log.is_near):
+        return failure
+    error = StorageError(
+        f"Committing to {path} in {log.storage.url}: it is unknown whether the record is, or will be, there: {failure}",
+        path=path,
+        outcome="unknown",
+    )
+    error.__cause__ = failure
+    return error
+
+
+def _failed(error: MlflowishError, transaction: Transaction) -> MlflowishError:
+    """What the caller is told, an error for each: the outcome, and how to try again."""
+    outcome = error.data.get("outcome", "not committed")
+    message = error.message
+    if outcome == "unknown":
+        message += f". Try again with id={transaction.id!r}: what is in the log already is not applied twice."
+    own = type(error)(message, **{**error.data, "id": transaction.id, "outcome": outcome})
+    own.__cause__ = error
+    return own
+
+
+def _discard(log: Log, path: str) -> None:
+    """Remove what nobody names; if that fails, cleaning finds it."""
+    try:
+        log.storage.delete(path)
+    except StorageError as error:
+        _log.info("%s stays until the log is cleaned: %s", path, error)
+
+
+def _require_safe(log: Log) -> None:
+    """CapabilityError for a storage on which two writers could both win a slot."""
+    storage = log.storage
+    if not storage.capabilities.multi_writer:
+        storage.put_if_absent("catalog/probe", b"")  # some storages know what they can do after the first write only
+    if not storage.capabilities.multi_writer:
+        raise CapabilityError(
+            f"The catalog at {storage.url} cannot be written: this storage cannot create objects exclusively, so two "
+            "writers would replace each other's commits. Reading works. Use a local disk, S3, Google or Azure.",
+            url=storage.url,
+        )
