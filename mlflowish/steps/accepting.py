@@ -10,6 +10,7 @@ from typing import Any
 import msgpack
 
 from mlflowish.errors import InvalidInputError, NotFoundError, StateError
+from mlflowish.steps import using
 from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.store import Entry, Store
 
@@ -31,10 +32,8 @@ def entries(store: Store, identifier: Identifier, identity: Identity) -> list[En
 def _earlier(store: Store, digest: bytes) -> Iterator[bytes]:
     seen = {digest}
     waiting = [digest]
-    journals = store.journals(_KIND)
     while waiting and len(seen) < _LONGEST_CHAIN:
-        for payload in journals.get(waiting.pop(0)):
-            earlier = bytes(msgpack.unpackb(payload)[0])
+        for earlier in _accepted_for(store, waiting.pop(0)):
             if earlier not in seen:
                 seen.add(earlier)
                 waiting.append(earlier)
@@ -42,15 +41,14 @@ def _earlier(store: Store, digest: bytes) -> Iterator[bytes]:
 
 
 def accept(step: Any, *, reason: str, previous: str | None = None, store: Any = None) -> str:
-    """Declare that the step's present code means the same as the code of its last stored result: its results keep
-    hitting.
+    """Declare that the step's present code means the same as the previous one: its results keep hitting.
 
-    "Last" is the one stored last. If you went back to older code since, say which you mean by its fingerprint digest:
-    `previous="..."`.
+    The previous code is what calls of the step went by last, computed or read back, before they went by the present
+    code. If you mean another, say which by its fingerprint digest: `previous="..."`.
 
     The word is kept in the store with `reason`, user and time, and holds for everybody who uses it. Returns the
-    digest of the earlier fingerprint.
-    NotFoundError if the step has no stored result, StateError if its code did not change since.
+    digest of the earlier fingerprint. NotFoundError if the step has no stored result, StateError if all of them are
+    of the present code.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-accept"):
@@ -88,22 +86,41 @@ def accept(step: Any, *, reason: str, previous: str | None = None, store: Any = 
             step=step.name,
         )
     present = step.fingerprint.digest
-    latest = max(stored, key=lambda entry: (entry.created_s, entry.id))
-    if previous is not None and previous not in {entry.meta.fingerprint for entry in stored}:
+    known = _last_used(opened, step.name, stored)
+    if previous is not None and previous not in known:
         raise NotFoundError(
             f"No stored result of {step.name} was computed by code of fingerprint {previous!r}; "
-            f"the last was by {latest.meta.fingerprint!r}",
+            f"there are results by {', '.join(known[:5])}",
             step=step.name,
         )
-    earlier = bytes.fromhex(latest.meta.fingerprint if previous is None else previous)
-    if earlier == present:
+    others = [digest for digest in known if digest != present.hex()] if previous is None else [previous]
+    if not others or others[0] == present.hex():
         raise StateError(
-            f"The code of {step.name} is that of its last stored result: there is nothing to accept", step=step.name
+            f"The code of {step.name} is that of its stored results: there is nothing to accept", step=step.name
         )
+    earlier = bytes.fromhex(others[0])
+    if earlier in _accepted_for(opened, present):
+        return earlier.hex()
     record: Any = msgpack.packb([earlier, reason, _user(), time.time(), step.name])
     opened.create()
     opened.journals(_KIND).append(present, record)
     return earlier.hex()
+
+
+def _last_used(store: Store, step: str, stored: list[Entry]) -> list[str]:
+    """Fingerprint digests of stored results, the one that calls went by last first."""
+    last: dict[str, float] = {}
+    for entry in stored:
+        digest = entry.meta.fingerprint
+        last[digest] = max(last.get(digest, 0.0), entry.created_s)
+    for when, used in using.history(store, step):
+        if used.hex() in last:
+            last[used.hex()] = max(last[used.hex()], when)
+    return sorted(last, key=lambda digest: last[digest], reverse=True)
+
+
+def _accepted_for(store: Store, digest: bytes) -> list[bytes]:
+    return [bytes(msgpack.unpackb(payload)[0]) for payload in store.journals(_KIND).get(digest)]
 
 
 def accepted(store: Store) -> list[dict[str, Any]]:

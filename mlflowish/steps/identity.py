@@ -59,6 +59,7 @@ class Identifier:
         self._options = options
         self._step = step
         self._fingerprint: Fingerprint | None = None
+        self.noted_in: Any = None  # the store that knows that this fingerprint is in use
         self.last_duration_s: float | None = None  # of the last computation in this process
         self._rebind()
 
@@ -102,7 +103,7 @@ class Identifier:
                 "Declare what it depends on (depends=...), pass it as an argument, or drop strict=True.",
                 path=found.notes[0],
             )
-        self._fingerprint = found
+        self._fingerprint, self.noted_in = found, None
         return found
 
     def current(self) -> Fingerprint:

@@ -35,6 +35,8 @@ class Owner(Protocol):
     @property
     def store(self) -> Store: ...
 
+    def note_code(self, store: Store, identity: Identity) -> None: ...
+
     def warn(self, reason: str) -> None: ...
 
 
@@ -145,6 +147,8 @@ class Job:
             entry = writing.make_entry(identity.key, stored, meta, unforeseen)
             store.add_entry(entry, step=step.name)
         step.identifier.last_duration_s = self._duration_s
+        if step.identifier.noted_in is not store:
+            step.note_code(store, identity)
         self._tell("computed", meta.output)
         return self._call(stored.value, meta.output, None)
 

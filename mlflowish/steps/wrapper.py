@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from mlflowish.codecs import decode
 from mlflowish.errors import IntegrityError, MlflowishError, StorageError, UncachedWarning
-from mlflowish.steps import accepting, writing
+from mlflowish.steps import accepting, using, writing
 from mlflowish.steps.auditing import still_valid
 from mlflowish.steps.bound import BoundStep, check_class_is_there
 from mlflowish.steps.calls import Call
@@ -89,10 +89,19 @@ class Step(Generic[P, R]):
     def _look_up(self, identity: Identity) -> tuple[Entry, Any] | None:
         if identity.key is None or not self.options.cache:
             return None
-        found = self.find(self.store, identity)
+        store = self.store
+        found = self.find(store, identity)
         if found is not None:
             self._note_hit(identity.key, found[0])
+            if self.identifier.noted_in is not store:
+                self.note_code(store, identity)
         return found
+
+    def note_code(self, store: Store, identity: Identity) -> None:
+        """Let the store know which code calls go by: once per fingerprint, in this process."""
+        assert identity.fingerprint is not None
+        using.note(store, self.name, identity.fingerprint.digest)
+        self.identifier.noted_in = store
 
     def _note_hit(self, key: bytes, entry: Entry) -> None:
         """Let the step around this call, and whoever listens, know of it."""

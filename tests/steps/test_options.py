@@ -192,6 +192,69 @@ def test_accept_keeps_results_over_an_edit(store):
         mf.accept(new, reason=" ")
 
 
+def _codes():
+    @mf.step(name="f")
+    def first(x):
+        return x + x
+
+    @mf.step(name="f")
+    def second(x):
+        return 3 * x - x
+
+    @mf.step(name="f")
+    def third(x):
+        return 2 * x
+
+    return first, second, third
+
+
+def test_accept_means_the_code_that_was_used_last_also_by_a_hit(store):
+    first, second, third = _codes()
+    first(1)
+    second(1)
+    assert _codes()[0].call(1).hit  # back to the first code
+    assert mf.accept(third, reason="same") == first.fingerprint.digest.hex()
+    assert third.explain(1).nearest == first.call(1).key
+
+
+def test_accept_after_the_present_code_ran_already_means_the_code_before_it(store):
+    first, second, _ = _codes()
+    first(1)
+    second(2)
+    assert mf.accept(second, reason="same") == first.fingerprint.digest.hex()
+    assert second.call(1).hit
+
+
+def test_accepting_the_same_again_leaves_one_record(store):
+    first, second, _ = _codes()
+    first(1)
+    for _ in range(2):
+        mf.accept(second, reason="same")
+        second(1)
+    assert [row["earlier"] for row in mf.accepted(store)] == [first.fingerprint.digest.hex()]
+
+
+def test_accept_takes_the_previous_code_that_is_named(store):
+    first, second, third = _codes()
+    first(1), second(2)
+    mf.accept(third, reason="same", previous=first.fingerprint.digest.hex())
+    assert third.call(1).hit
+    assert not third.is_cached(2)
+    with pytest.raises(mf.NotFoundError, match="there are results by"):
+        mf.accept(third, reason="same", previous="0" * 32)
+
+
+def test_which_code_is_in_use_is_recorded_once_per_change_and_not_per_call_or_process(store):
+    from mlflowish.steps import using
+
+    for _ in range(3):
+        first, second, _ = _codes()
+        first(1), first(1), first(2)
+    second(1), second(1)
+    used = [digest for _, digest in using.history(store, "f")]
+    assert used == [first.fingerprint.digest, second.fingerprint.digest]
+
+
 def test_accept_needs_something_to_accept(store):
     @mf.step
     def f(x):
