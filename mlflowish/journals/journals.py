@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import re
 import threading
@@ -9,12 +11,13 @@ import weakref
 from collections.abc import Iterator
 from heapq import merge as merge_sorted
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from blake3 import blake3
 
 from mlflowish import settings
-from mlflowish.errors import InvalidInputError
+from mlflowish.errors import InvalidInputError, MlflowishError
 from mlflowish.journals.access import access_to
 from mlflowish.journals.compaction import MAX_LOOSE_BYTES, CompactionReport, Fold
 from mlflowish.journals.compactor import Compactor
@@ -23,6 +26,10 @@ from mlflowish.journals.view import View
 from mlflowish.journals.writer import Fsync, JournalWriter, Writer
 from mlflowish.storage.base import Storage
 
+# Known answers are given for so long without a look at what other processes wrote: a look costs as much as a hit.
+NEWS_S = 0.05
+
+_log = logging.getLogger("mlflowish.journals")
 _KIND = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_KIND_BYTES - 1}}}\Z")
 
 
@@ -67,6 +74,7 @@ class Journals:
         self._answers = self._view.answers
         self._compactor = Compactor(storage, kind, access=self._access, on_removal=self._view.superseded)
         self._writer: Writer | None = None
+        self._look_s = 0.0 if storage.capabilities.append else math.inf
         _living.add(self)
         if not storage.capabilities.append and self._spool_folder().is_dir():
             self._open_writer()  # ships what dead processes left, though this one may only read
@@ -88,17 +96,29 @@ class Journals:
     def get(self, key: bytes) -> tuple[bytes, ...]:
         """All payloads known under `key`, each once; `()` if there are none, after a look for news.
 
-        A payload that another process adds under a key that already has one is seen after the next `refresh`.
+        A payload that another process adds under a key that already has one is seen within `NEWS_S` in a local store,
+        after the next `refresh` in a bucket.
         """
         found = self._answers.get(key)
-        if found is not None:
+        if found is not None and monotonic() < self._look_s:
             return found
         if len(key) != KEY_BYTES:
             raise _refused(key, b"")
         with self._lock:
             if not self._view.is_loaded:
                 self._load()
+            if found is not None and not self._look_for_news():
+                return found
             return self._view.find(key)
+
+    def _look_for_news(self) -> bool:
+        """Before a known answer, now and then: is there anything new? What is known holds while nobody can tell."""
+        self._look_s = monotonic() + NEWS_S
+        try:
+            return self._view.refresh()
+        except MlflowishError as error:
+            _log.info("Looking for news in %s failed: %s", self.storage.url, error)
+            return False
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
         """Every record once, in order of the keys, as of now. Bounded memory, whatever their number."""

@@ -14,6 +14,7 @@ from journal_worlds import Wrapper, key_of, payload_of
 from mlflowish.errors import FormatVersionError, ReadOnlyError, StorageError
 from mlflowish.journals import Journals
 from mlflowish.journals.frames import FILE_HEAD, JOURNAL_MAGIC, SEGMENT_MAGIC, file_header, new_nonce
+from mlflowish.journals.view import View
 from mlflowish.storage.base import Appender, Storage
 from mlflowish.storage.local import LocalStorage
 from mlflowish.testing.faults import Call, Fault, FaultyStorage
@@ -273,7 +274,7 @@ class _Counting:
         self._inner.close()
 
 
-def test_a_present_key_is_answered_without_asking_the_system(
+def test_a_present_key_is_answered_without_asking_the_system_until_it_is_time_to_look(
     local: Storage, open_journals: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journals = open_journals(local)
@@ -281,7 +282,8 @@ def test_a_present_key_is_answered_without_asking_the_system(
         journals.append(key_of(number), payload_of(number))
     journals.compact()
     journals.append(key_of(10), payload_of(10))
-    journals.get(key_of(0))
+    monkeypatch.setattr("mlflowish.journals.journals.NEWS_S", 3600.0)
+    assert journals.get(key_of(0)) == journals.get(key_of(0))
 
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("a system call")
@@ -290,3 +292,29 @@ def test_a_present_key_is_answered_without_asking_the_system(
     monkeypatch.setattr("builtins.open", refuse)
     monkeypatch.setattr(LocalStorage, "list", refuse)
     assert [journals.get(key_of(number)) for number in range(11)] == [(payload_of(number),) for number in range(11)]
+
+
+def test_news_of_a_present_key_come_without_asking_for_them(
+    local: Storage, open_journals: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflowish.journals.journals.NEWS_S", 0.0)
+    writer, reader = open_journals(local), open_journals(local)
+    writer.append(key_of(1), b"a")
+    assert reader.get(key_of(1)) == reader.get(key_of(1)) == (b"a",)
+    writer.append(key_of(1), b"b")
+    assert sorted(reader.get(key_of(1))) == [b"a", b"b"]
+
+
+def test_a_present_key_is_answered_when_nobody_can_tell_whether_there_are_news(
+    local: Storage, open_journals: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflowish.journals.journals.NEWS_S", 0.0)
+    open_journals(local).append(key_of(1), b"a")
+    reader = open_journals(local)
+    assert reader.get(key_of(1)) == (b"a",)
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise StorageError("the disk does not answer")
+
+    monkeypatch.setattr(View, "refresh", broken)
+    assert reader.get(key_of(1)) == (b"a",)
