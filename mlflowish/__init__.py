@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mlflowish.maintenance import fsck as fsck
     from mlflowish.maintenance import gc as gc
     from mlflowish.models import Model as Model
-    from mlflowish.models import ModelWarning as ModelWarning
     from mlflowish.models import Signature as Signature
     from mlflowish.models import infer_signature as infer_signature
     from mlflowish.steps import Call as Call
@@ -72,6 +71,7 @@ _ERRORS = (
     "MergeConflictError",
     "MissingExtraError",
     "MlflowishError",
+    "ModelWarning",
     "NotDeterministicError",
     "NotFoundError",
     "ReadOnlyError",
@@ -114,6 +114,8 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "ModelWarning", "Signature", "infer_signature")},
+    **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck")},
+    **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{
         name: ("mlflowish.store", name)

@@ -19,6 +19,7 @@
         +-- UncacheableError           strict step whose call cannot be cached; .path is the culprit
 
     UncachedWarning (UserWarning)      not an error: a value was returned and could not be stored
+    ModelWarning (UserWarning)         not an error: a model was stored or loaded, but not quite as it should be
 
 Every message says what was tried, on what, what was found, and the next step; the same data is on the
 exception as attributes.
@@ -152,6 +153,10 @@ class UncacheableError(StepError):
 
 class UncachedWarning(UserWarning):
     """A call returned its value, but the store has no result of it; the text says why and what to do."""
+
+
+class ModelWarning(UserWarning):
+    """A model was stored or loaded, but not quite as it should be; the text says what differs and what to do."""
 
 
 def missing_extra(extra: str, *, needed_for: str, cause: BaseException | None = None) -> MissingExtraError:

@@ -19,7 +19,7 @@ from mlflowish.codecs.slabs import slabs
 
 _ALIGN = 64
 _SUFFIX = ".safetensors"
-_DTYPES = {
+DTYPES = {
     "bool": "BOOL",
     "uint8": "U8",
     "int8": "I8",
@@ -38,7 +38,7 @@ _DTYPES = {
     "complex64": "C64",
     "complex128": "C128",
 }
-_NAMES = {short: name for name, short in _DTYPES.items()}
+DTYPE_NAMES = {short: name for name, short in DTYPES.items()}
 
 
 class TensorCodec:
@@ -48,7 +48,7 @@ class TensorCodec:
     executes_code = False
 
     def encode(self, value: Any, *, inline_limit: int) -> Encoded:
-        dense = _dense(value)
+        dense = dense_form(value)
         header = _header(dense)
         data = dense.reshape(-1).view(_torch().uint8).numpy().data if dense.numel() else memoryview(b"")
 
@@ -76,19 +76,19 @@ def _torch() -> Any:
     return torch
 
 
-def _dense(value: Any) -> Any:
+def dense_form(value: Any) -> Any:
     """The elements on the CPU, in C order."""
     torch = _torch()
     plain = value.layout is torch.strided and not value.is_quantized and value.device.type != "meta"
     name = str(value.dtype).removeprefix("torch.")
-    if not plain or name not in _DTYPES or set(vars(value)) - {"_backward_hooks"} or value.is_nested:
+    if not plain or name not in DTYPES or set(vars(value)) - {"_backward_hooks"} or value.is_nested:
         raise Declined(f"a {value.layout} tensor of {value.dtype}, or with attributes of its own")
     return value.detach().resolve_conj().resolve_neg().cpu().contiguous()
 
 
 def _header(dense: Any) -> bytes:
     fields = {
-        "dtype": _DTYPES[str(dense.dtype).removeprefix("torch.")],
+        "dtype": DTYPES[str(dense.dtype).removeprefix("torch.")],
         "shape": list(dense.shape),
         "data_offsets": [0, dense.numel() * dense.element_size()],
     }
@@ -101,7 +101,7 @@ def _tensor(buffer: memoryview) -> Any:
     torch = _torch()
     start = 8 + int.from_bytes(buffer[:8], "little")
     fields = json.loads(bytes(buffer[8:start]))["tensor"]
-    dtype = getattr(torch, _NAMES[fields["dtype"]])
+    dtype = getattr(torch, DTYPE_NAMES[fields["dtype"]])
     shape = fields["shape"]
     count = math.prod(shape)
     if any(type(length) is not int or length < 0 for length in shape) or len(buffer) != start + count * dtype.itemsize:

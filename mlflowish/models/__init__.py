@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from mlflowish.models.proxy import Model
     from mlflowish.models.signature import Signature, infer_signature
     from mlflowish.models.storing import StoredModel, open_model, store_model
-    from mlflowish.models.warning import ModelWarning
 
 _HOMES = {
     **dict.fromkeys(["Flavor", "find_flavor", "flavor_named", "known_flavors", "register_flavor"], "flavors"),
     "Manifest": "manifest",
     "Model": "proxy",
-    "ModelWarning": "warning",
     "Signature": "signature",
     "StoredModel": "storing",
     "infer_signature": "signature",
@@ -33,7 +31,6 @@ __all__ = [
     "Flavor",
     "Manifest",
     "Model",
-    "ModelWarning",
     "Signature",
     "StoredModel",
     "find_flavor",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflowish.codecs import Encoded, decode
+from mlflowish.codecs import Encoded, Part, decode
 from mlflowish.codecs.slabs import slabs
 from mlflowish.errors import CapabilityError, IntegrityError
 from mlflowish.storage import Buffer, ObjectReader, ObjectRef
@@ -50,12 +50,15 @@ class FileWriter:
         ref = self._store.objects.put(lambda: _slabs_of_file(source), source.stat().st_size)
         self.files.append(ModelFile(path, ref, executes_code))
 
+    def add_part(self, path: str, part: Part, *, executes_code: bool = False) -> None:
+        """Store what a part gives as the file `path` of the model."""
+        self.files.append(ModelFile(path, self._store.objects.put(part.chunks, part.size_bytes), executes_code))
+
     def add_encoded(self, folder: str, encoded: Encoded) -> dict[str, Any]:
         """Store what a codec made of a value as files below `folder`; what `FileReader.decoded` needs to know."""
         self.add(f"{folder}/head", encoded.head, executes_code=encoded.executes_code)
         for number, part in enumerate(encoded.parts):
-            ref = self._store.objects.put(part.chunks, part.size_bytes)
-            self.files.append(ModelFile(_part_path(folder, number), ref, encoded.executes_code))
+            self.add_part(_part_path(folder, number), part, executes_code=encoded.executes_code)
         return {"codec": encoded.codec, "parts": len(encoded.parts)}
 
 

@@ -135,11 +135,19 @@ def native_of(model: Any) -> Any:
 
 
 def as_model(native: Any, signature: Any = None, *, flavor: str | None = None) -> Any:
-    """`native` as a proxy if it can predict (has `predict`, or can be called); anything else as it is."""
-    can_predict = callable(getattr(native, "predict", None)) or callable(native)
-    if isinstance(native, type) or not can_predict:
+    """`native` as a proxy if it can predict; anything else, and every class, as it is."""
+    if isinstance(native, type) or not can_predict(native, flavor):
         return native
     return Model(native, signature, flavor=flavor)
+
+
+def can_predict(native: Any, flavor: str | None) -> bool:
+    """Is there a way to ask this model about data?"""
+    from mlflowish.models.flavors import Flavor, flavor_named
+
+    if callable(getattr(native, "predict", None)) or callable(native):
+        return True
+    return flavor is not None and type(flavor_named(flavor)).predict is not Flavor.predict
 
 
 def _get(proxy: Model, name: str) -> Any:

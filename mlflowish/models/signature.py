@@ -121,7 +121,7 @@ def _with_own_names(schema: pa.Schema, model: Any) -> pa.Schema:
     from mlflowish.models.types import is_tensor
 
     own = find_flavor(model).own_schema(model)
-    if own is None or schema.names != [""] or not is_tensor(schema.field(0).type):
+    if own is None or own.names == [""] or schema.names != [""] or not is_tensor(schema.field(0).type):
         return schema
     kind = schema.field(0).type
     if list(kind.shape) != [len(own)]:

@@ -8,17 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlflowish.errors import CapabilityError, InvalidInputError, MlflowishError, UncacheableError, missing_extra
+from mlflowish.errors import (
+    CapabilityError,
+    InvalidInputError,
+    MlflowishError,
+    ModelWarning,
+    UncacheableError,
+    missing_extra,
+)
 from mlflowish.hashing import hexdigest
 from mlflowish.models.environment import current_environment
 from mlflowish.models.files import FileReader, FileWriter
 from mlflowish.models.flavors import Flavor, find_flavor, flavor_named, library_version
 from mlflowish.models.manifest import MOST_BYTES, Manifest
-from mlflowish.models.proxy import Model, as_model, native_of
+from mlflowish.models.proxy import Model, as_model, can_predict, native_of
 from mlflowish.models.reach import Reach, reach_of
 from mlflowish.models.signature import Signature, infer_signature
 from mlflowish.models.snapshot import imported_code, store_code
-from mlflowish.models.warning import ModelWarning
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
 
@@ -195,7 +201,7 @@ def _outputs(native: Any, flavor: Flavor, signature: Signature, example: Any) ->
     from mlflowish.models.conforming import conformed
     from mlflowish.models.containers import schema_of
 
-    if not (callable(native) or callable(getattr(native, "predict", None)) or flavor.name != "python"):
+    if not can_predict(native, flavor.name):
         return None
     try:
         return schema_of(flavor.predict(native, conformed(signature, example, flavor.container)), what="outputs")

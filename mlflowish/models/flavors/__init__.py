@@ -26,6 +26,10 @@ class _Home:
 
 
 _BUILTIN = {
+    "xgboost": _Home("xgboost", "XGBoostFlavor", ("xgboost",)),
+    "lightgbm": _Home("lightgbm", "LightGBMFlavor", ("lightgbm",)),
+    "pytorch": _Home("pytorch", "PytorchFlavor", ("torch",)),
+    "onnx": _Home("onnx", "OnnxFlavor", ("onnx",)),
     "sklearn": _Home("sklearn", "SklearnFlavor", ("sklearn",)),
     "python": _Home("python", "PythonFlavor"),
 }

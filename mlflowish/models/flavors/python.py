@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
-from mlflowish.codecs import encode
+from mlflowish.codecs import Encoded, encode
 from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, MlflowishError, UncacheableError
 from mlflowish.hashing import fingerprint
 from mlflowish.models.files import FileReader, FileWriter
@@ -55,12 +55,31 @@ def storable(model: Any) -> Any:
         return encode(model)
     except UncacheableError as error:
         path = str(error.data.get("path", "")).replace("result", "model", 1)
-        raise InvalidInputError(
-            f"The model cannot be stored: {path} {error.data.get('reason', error)}. "
-            "Take it out of the model (a __getstate__ can), or register a flavor for this kind of model with "
-            "mlflowish.models.register_flavor.",
-            path=path,
-        ) from error
+        raise _refusal(path, str(error.data.get("reason", error))) from error
+
+
+def unstorable(model: Any, error: Exception) -> InvalidInputError:
+    """The error for a model that pickling failed on: says which member it was."""
+    from mlflowish.codecs.culprit import culprit
+
+    return _refusal(*culprit(model, error, root="model"))
+
+
+def _refusal(path: str, reason: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"The model cannot be stored: {path} {reason}. Take it out of the model (a __getstate__ can), or register a "
+        "flavor for this kind of model with mlflowish.models.register_flavor.",
+        path=path,
+    )
+
+
+def plain_or_none(value: Any) -> Encoded | None:
+    """`value` encoded, if that needs no pickle; None otherwise."""
+    try:
+        encoded = encode(value)
+    except UncacheableError:
+        return None
+    return None if encoded.executes_code else encoded
 
 
 def _save_function(function: FunctionType, files: FileWriter) -> dict[str, Any]:
