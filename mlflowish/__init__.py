@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlflowish.store import transaction as transaction
     from mlflowish.store import use as use
     from mlflowish.tracking import Run as Run
+    from mlflowish.tracking import Runs as Runs
     from mlflowish.tracking import active_run as active_run
     from mlflowish.tracking import compare_runs as compare_runs
     from mlflowish.tracking import delete_run as delete_run
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from mlflowish.tracking import log_table as log_table
     from mlflowish.tracking import log_text as log_text
     from mlflowish.tracking import restore_run as restore_run
+    from mlflowish.tracking import search_runs as search_runs
     from mlflowish.tracking import set_experiment as set_experiment
     from mlflowish.tracking import set_tag as set_tag
     from mlflowish.tracking import set_tags as set_tags
@@ -84,6 +86,7 @@ _ERRORS = (
 )
 _TRACKING = (
     "Run",
+    "Runs",
     "active_run",
     "compare_runs",
     "delete_run",
@@ -103,6 +106,7 @@ _TRACKING = (
     "log_table",
     "log_text",
     "restore_run",
+    "search_runs",
     "set_experiment",
     "set_tag",
     "set_tags",

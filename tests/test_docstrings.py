@@ -30,7 +30,7 @@ FUNCTIONS = [
     "transaction",
     "use",
 ]
-TRACKING = [*FLUENT, "compare_runs", "sync"]
+TRACKING = [*FLUENT, "compare_runs", "search_runs", "sync"]
 METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
 DOCUMENTED = {name: getattr(mf, name) for name in [*FUNCTIONS, *TRACKING]} | {
     f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS

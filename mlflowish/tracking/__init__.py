@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from mlflowish.tracking.reading import read_run as read_run
     from mlflowish.tracking.reading import read_runs as read_runs
     from mlflowish.tracking.run import Run as Run
+    from mlflowish.tracking.search import Runs as Runs
+    from mlflowish.tracking.search import search_runs as search_runs
     from mlflowish.tracking.syncing import SyncReport as SyncReport
     from mlflowish.tracking.syncing import sync as sync
 
@@ -81,7 +83,9 @@ _HOMES = {
     "ActiveRun": "active",
     "Artifacts": "artifacts",
     "Run": "run",
+    "Runs": "search",
     "compare_runs": "comparing",
+    "search_runs": "search",
 }
 
 __all__ = [*_HOMES]

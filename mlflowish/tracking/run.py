@@ -141,9 +141,15 @@ class Run:
         """How long it took; None while it runs."""
         return None if self.record.end_s is None else self.record.end_s - self.record.start_s
 
-    def metric_history(self, name: str) -> pa.Table:
-        """Every point of a metric, by step and then time: an Arrow table of `step`, `value` and `time` (UTC)."""
-        return reading.metric_history(self.store, self.run_id, name)
+    def metric_history(self, name: str, *, points: int | None = None) -> pa.Table:
+        """Every point of a metric, by step and then time: an Arrow table of `step`, `value` and `time` (UTC). With
+        `points`, about so many of them, for plots: first, last, least and greatest of each stretch are kept."""
+        history = reading.metric_history(self.store, self.run_id, name)
+        if points is None:
+            return history
+        from mlflowish.tracking.downsampling import downsampled
+
+        return downsampled(history, points)
 
     def source_text(self, which: str = "diff") -> str:
         """A text that was captured with the source: `diff` (what was not committed), `script` or `notebook`; "" without
