@@ -77,7 +77,7 @@ def store_generator(store: Store, iterator: Iterable[Any], *, key: bytes, entry_
 
 def _put(store: Store, part: Part) -> ObjectRef:
     # Of a remote file the size may be unknown, which is no reason to hold it in memory as a small one.
-    return store.objects.put(part.chunks, part.size_bytes if part.size_bytes >= 0 else None)
+    return store.objects.put_deferred(part.chunks, part.size_bytes if part.size_bytes >= 0 else None)
 
 
 def is_generator(value: Any) -> bool:

@@ -48,12 +48,13 @@ class Staging(Protocol):
     def write(self, data: Buffer) -> None:
         """Append `data`."""
 
-    def commit(self, path: str, *, subsecond_ns: int | None = None) -> bool:
+    def commit(self, path: str, *, subsecond_ns: int | None = None, is_synced: bool = True) -> bool:
         """Make everything written so far visible at `path`, whole and durable; False if something was there already
         (kept as it was). Ends the staging, whatever the answer.
 
-        `subsecond_ns`: the part below a second of the file's time of modification, where the storage keeps files
-        (`storage/seals.py` says what for); other storages ignore it.
+        `subsecond_ns`: the seal (`storage/seals.py`) that a storage of files gives the file if it flushes it. Without
+        `is_synced` such a storage leaves the flush to the caller (`storage/settling.py`), unless its policy is to flush
+        everything. Other storages ignore both.
         """
 
     def discard(self) -> None:

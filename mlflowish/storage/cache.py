@@ -19,6 +19,7 @@ from mlflowish.errors import InvalidInputError, StorageError
 from mlflowish.storage.base import Buffer
 from mlflowish.storage.local import LocalStaging, LocalStorage
 from mlflowish.storage.seals import seal_ns
+from mlflowish.storage.settling import settle_later
 
 LIMIT_VARIABLE = "MLFLOWISH_CACHE_BYTES"
 DEFAULT_LIMIT_BYTES = 20 << 30
@@ -36,7 +37,7 @@ class ObjectCache:
     def __init__(self, folder: str | os.PathLike[str] | None = None, limit_bytes: int | None = None) -> None:
         self.folder = os.fspath(folder) if folder is not None else str(settings.cache_dir() / "objects")
         self.limit_bytes = _limit_in_environment() if limit_bytes is None else limit_bytes
-        # Losing a cached file to a power cut costs a download, and its size or seal tells.
+        # Losing a cached file to a power cut costs a download, and its hash tells: it is sealed after it was flushed.
         self._files = LocalStorage(self.folder, fsync="never")
         self._known_bytes: int | None = None
 
@@ -57,6 +58,7 @@ class ObjectCache:
             staging.discard()
             return
         if staging.commit(f"{digest[:2]}/{digest}", subsecond_ns=seal_ns(digest)):
+            settle_later(self.path(digest), digest)
             self._make_room(size_bytes)
 
     def forget(self, digest: str) -> None:

@@ -27,6 +27,8 @@ from mlflowish.storage.appending import LocalAppender, is_claimed, supports_clai
 from mlflowish.storage.base import Buffer, Capabilities, ObjectInfo
 from mlflowish.storage.linking import CannotLink, link_new
 from mlflowish.storage.paths import RESERVED, is_path, require_path, require_prefix
+from mlflowish.storage.seals import mark_ns
+from mlflowish.storage.settling import sync_folder
 
 Fsync = Literal["objects", "always", "never"]
 T = TypeVar("T")
@@ -43,8 +45,9 @@ _MOST_FOLDERS_KNOWN = 4096
 class LocalStorage:
     """Objects as files below `root`, which is made by the first write.
 
-    `fsync`: "objects" flushes what is put if absent or staged before it is acknowledged (survives power loss), "always"
-    also what is replaced or appended, "never" nothing (survives the death of the process only).
+    `fsync`: "objects" flushes what is put if absent or staged before it is acknowledged (survives power loss), unless
+    the caller flushes it later, "always" also what is replaced or appended, "never" nothing (survives the death of the
+    process only).
     """
 
     def __init__(self, root: str | os.PathLike[str], fsync: Fsync = "objects") -> None:
@@ -283,18 +286,11 @@ class LocalStorage:
                 self._sync_folder_of(folder)
 
     def _sync_folder_of(self, full: str) -> None:
-        """Make the name durable as well. Where folders cannot be opened (Windows) the filesystem's journal does it."""
-        if os.name == "nt":
-            return
+        """Make the name durable as well."""
         try:
-            fd = os.open(os.path.dirname(full), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_folder(os.path.dirname(full))
         except OSError as error:
-            if error.errno != errno.EINVAL:  # some network filesystems have no fsync for folders
-                raise self._failed("sync", os.path.relpath(full, self._root), error) from error
+            raise self._failed("sync", os.path.relpath(full, self._root), error) from error
 
     def _failed(self, what: str, path: str, error: OSError) -> MlflowishError:
         where, why = f"{path} in {self.url}", error.strerror or str(error)
@@ -334,9 +330,11 @@ class LocalStaging:
             self.discard()
             raise self._failed(error) from error
 
-    def commit(self, path: str, *, subsecond_ns: int | None = None) -> bool:
+    def commit(self, path: str, *, subsecond_ns: int | None = None, is_synced: bool = True) -> bool:
         storage = self._storage
-        is_synced = storage._fsync != "never"
+        is_synced = storage._fsync != "never" and (is_synced or storage._fsync == "always")
+        if subsecond_ns is not None and not is_synced:
+            subsecond_ns = mark_ns(subsecond_ns)
         try:
             full = storage._full(path)
             temporary = self.finish(is_synced=is_synced, subsecond_ns=subsecond_ns)

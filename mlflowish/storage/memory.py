@@ -128,7 +128,7 @@ class MemoryStaging:
     def write(self, data: Buffer) -> None:
         self._open_pieces().append(bytes(data))
 
-    def commit(self, path: str, *, subsecond_ns: int | None = None) -> bool:
+    def commit(self, path: str, *, subsecond_ns: int | None = None, is_synced: bool = True) -> bool:
         pieces = self._open_pieces()
         self.discard()
         return self._storage.put_if_absent(path, b"".join(pieces))

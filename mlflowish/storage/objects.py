@@ -20,6 +20,7 @@ from mlflowish.storage.base import Buffer, Staging, Storage
 from mlflowish.storage.cache import ObjectCache
 from mlflowish.storage.readers import CachedReader, FileReader, ObjectReader, StoredReader, is_there_and_right
 from mlflowish.storage.seals import seal_ns
+from mlflowish.storage.settling import settle, settle_later
 
 Verify = Literal["sealed", "always", "never"]
 Chunks = Callable[[], Iterator[Buffer]]
@@ -86,11 +87,25 @@ class ObjectStore:
         `chunks()` is called again when a damaged object has to be replaced, and for the cache of a remote storage; one
         slab at a time is taken from it.
         """
-        if not callable(chunks):
-            return self._put_small(bytes(chunks))
-        if size_hint is not None and size_hint <= _SMALL_BYTES:
-            return self._put_small(b"".join(chunks()))
-        return self._put_large(chunks, size_hint)
+        return self._put(chunks, size_hint, is_synced=True)
+
+    def put_deferred(self, chunks: Chunks | Buffer, size_hint: int | None = None) -> ObjectRef:
+        """The same for what can be made again: files are flushed to the disk in the background, after this returned.
+
+        Whatever is to refer to the object for good calls `settle` first.
+        """
+        return self._put(chunks, size_hint, is_synced=False)
+
+    def settle(self, ref: ObjectRef) -> None:
+        """Check an object as for reading, and make sure that it is durable; costs next to nothing if it is.
+
+        Raises NotFoundError, IntegrityError, and StorageError where the disk does not take it.
+        """
+        if self._is_local:
+            FileReader(self.storage, ref, self.verify).check()
+            self._flush(ref)
+        elif not self.contains(ref):
+            raise NotFoundError(f"The object {ref.name[:16]}.. is not in {self.storage.url}", path=ref.path)
 
     def reader(self, ref: ObjectRef) -> ObjectReader:
         """The bytes of an object, checked when they are asked for: NotFoundError, IntegrityError."""
@@ -112,31 +127,41 @@ class ObjectStore:
         reader = FileReader(self.storage, ref, "always") if self._is_local else StoredReader(self.storage, ref)
         reader.check()
 
-    def _put_small(self, data: bytes) -> ObjectRef:
+    def _put(self, chunks: Chunks | Buffer, size_hint: int | None, *, is_synced: bool) -> ObjectRef:
+        if not callable(chunks):
+            return self._put_small(bytes(chunks), is_synced=is_synced)
+        if size_hint is not None and size_hint <= _SMALL_BYTES:
+            return self._put_small(b"".join(chunks()), is_synced=is_synced)
+        return self._put_large(chunks, size_hint, is_synced=is_synced)
+
+    def _put_small(self, data: bytes, *, is_synced: bool) -> ObjectRef:
         ref = self._spared(ObjectRef(blake3(data).hexdigest(), len(data)))
         asks = self._is_local or len(data) > _WORTH_ASKING_BYTES
-        if not (asks and self._is_there(ref)):
-            ref = self._commit(lambda staging: _write_known(staging, data, ref))
+        if not (asks and self._is_there(ref, is_synced=is_synced)):
+            ref = self._commit(lambda staging: _write_known(staging, data, ref), is_synced=is_synced)
         if self.cache is not None:
             self.cache.try_to_keep(lambda: (data,), ref.digest, ref.size_bytes)
         return ref
 
-    def _put_large(self, chunks: Chunks, size_hint: int | None) -> ObjectRef:
+    def _put_large(self, chunks: Chunks, size_hint: int | None, *, is_synced: bool) -> ObjectRef:
         is_threaded = size_hint is not None and size_hint > _WORTH_A_THREAD_BYTES
         write = _write_hashing_beside if is_threaded else _write_hashing
-        ref = self._commit(lambda staging: write(staging, chunks()), asks_first=True)
+        ref = self._commit(lambda staging: write(staging, chunks()), asks_first=True, is_synced=is_synced)
         if self.cache is not None:
             self.cache.try_to_keep(chunks, ref.digest, ref.size_bytes)
         return ref
 
-    def _commit(self, write: Callable[[Staging], ObjectRef], *, asks_first: bool = False) -> ObjectRef:
+    def _commit(self, write: Callable[[Staging], ObjectRef], *, asks_first: bool = False, is_synced: bool) -> ObjectRef:
         for _ in range(_TRIES):
             staging = self.storage.stage()
             try:
                 ref = self._spared(write(staging))
-                if asks_first and self._is_there(ref):
+                if asks_first and self._is_there(ref, is_synced=is_synced):
                     return ref
-                if staging.commit(ref.path, subsecond_ns=seal_ns(ref.digest)) or self._is_there(ref):
+                if staging.commit(ref.path, subsecond_ns=seal_ns(ref.digest), is_synced=is_synced):
+                    self._flush_later(ref)
+                    return ref
+                if self._is_there(ref, is_synced=is_synced):
                     return ref
             finally:
                 staging.discard()
@@ -156,8 +181,24 @@ class ObjectStore:
             ref = ObjectRef(f"{ref.digest}.{generation}", ref.size_bytes)
         return ref
 
-    def _is_there(self, ref: ObjectRef) -> bool:
-        return is_there_and_right(self.storage, ref, self.verify)
+    def _is_there(self, ref: ObjectRef, *, is_synced: bool) -> bool:
+        is_there = is_there_and_right(self.storage, ref, self.verify)
+        if is_there and is_synced:
+            self._flush(ref)
+        return is_there
+
+    def _flush(self, ref: ObjectRef) -> None:
+        full = self._local_path(ref)
+        if full is not None and self.storage.capabilities.durable:
+            settle(full, ref.digest)
+
+    def _flush_later(self, ref: ObjectRef) -> None:
+        full = self._local_path(ref)
+        if full is not None:
+            settle_later(full, ref.digest, flush=self.storage.capabilities.durable)
+
+    def _local_path(self, ref: ObjectRef) -> str | None:
+        return self.storage.local_path(ref.path) if self._is_local else None
 
 
 def _write_known(staging: Staging, data: bytes, ref: ObjectRef) -> ObjectRef:

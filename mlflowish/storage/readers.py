@@ -15,7 +15,8 @@ from blake3 import blake3
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage.base import Storage
 from mlflowish.storage.cache import ObjectCache
-from mlflowish.storage.seals import damaged, put_file_aside, require_right
+from mlflowish.storage.seals import damaged, put_file_aside
+from mlflowish.storage.settling import require_right
 
 if TYPE_CHECKING:
     from mlflowish.storage.objects import ObjectRef, Verify
@@ -83,7 +84,8 @@ class FileReader:
             raise StorageError(f"{storage.url} promises local paths and has none for {ref.path}", path=ref.path)
         fd = _open_file(full, ref, storage)
         try:
-            require_right(fd, full, ref.digest, ref.size_bytes, self._verify)
+            flush = storage.capabilities.durable
+            require_right(fd, full, ref.digest, ref.size_bytes, self._verify, flush=flush)
         except IntegrityError:
             target = storage.local_path(_quarantined(ref))
             if target is not None:

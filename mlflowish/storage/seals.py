@@ -1,8 +1,11 @@
 """Trust in files that are named by their hash: a seal in the time of modification, so that hits hash no gigabytes.
 
-Whoever has written or verified an object file sets the part below a second of its time of modification to a number that
-follows from the hash. Any later write changes that time, and the number fits again by chance once in 10^9. A file
-without the seal is not wrong, it is unknown: it is hashed, and sealed if it is right.
+Whoever has written or verified an object file, and flushed it to the disk, sets the part below a second of its time of
+modification to a number that follows from the hash. Any later write changes that time, and the number fits again by
+chance once in 10^9. A file without the seal is not wrong, it is unknown: it is hashed, and sealed if it is right.
+
+The flush comes first because after a power cut a filesystem may show a file with its size and its time, and other bytes
+in it. Until it is over the file bears a mark, another number: `settling.py` says who may take it for an answer.
 """
 
 from __future__ import annotations
@@ -23,18 +26,38 @@ def seal_ns(digest: str) -> int:
     return (int(digest[-8:], 16) >> 2) % _SECOND_NS
 
 
+def mark_ns(sealed_ns: int) -> int:
+    """The part below a second that a file bears before it is flushed and gets that seal."""
+    return (sealed_ns + _SECOND_NS // 2) % _SECOND_NS
+
+
 def is_sealed(found: os.stat_result, digest: str) -> bool:
     """Has nobody written to the file since it was last known to be right?"""
     return found.st_mtime_ns % _SECOND_NS == seal_ns(digest)
 
 
+def is_marked(found: os.stat_result, digest: str) -> bool:
+    """Has nobody written to the file since somebody knew that it was right?"""
+    return found.st_mtime_ns % _SECOND_NS == mark_ns(seal_ns(digest))
+
+
 def seal(fd: int, found: os.stat_result, digest: str) -> None:
-    """Mark an open file whose content was verified while it had these times."""
-    if os.fstat(fd).st_mtime_ns != found.st_mtime_ns or os.utime not in os.supports_fd:
+    """Seal an open file that was flushed, and whose content was right while it had these times."""
+    _set_subsecond(fd, found, seal_ns(digest))
+
+
+def mark(fd: int, found: os.stat_result, digest: str) -> None:
+    """Mark an open file whose content was right while it had these times."""
+    _set_subsecond(fd, found, mark_ns(seal_ns(digest)))
+
+
+def _set_subsecond(fd: int, found: os.stat_result, subsecond_ns: int) -> None:
+    now = os.fstat(fd)
+    if now.st_mtime_ns != found.st_mtime_ns or os.utime not in os.supports_fd:
         return
-    modified_ns = found.st_mtime_ns - found.st_mtime_ns % _SECOND_NS + seal_ns(digest)
+    modified_ns = found.st_mtime_ns - found.st_mtime_ns % _SECOND_NS + subsecond_ns
     try:
-        os.utime(fd, ns=(found.st_atime_ns, modified_ns))
+        os.utime(fd, ns=(now.st_atime_ns, modified_ns))
     except OSError as error:
         # Not our file, or a read-only disk: it stays without a seal, and is hashed the next time as well.
         if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
@@ -51,20 +74,6 @@ def hash_file(fd: int, size_bytes: int) -> str:
         hasher.update(slab[:count])
         position += count
     return hasher.hexdigest()
-
-
-def require_right(fd: int, full: str, digest: str, size_bytes: int, verify: str) -> None:
-    """IntegrityError unless the open file is what its name says, as far as `verify` wants to know."""
-    found = os.fstat(fd)
-    if found.st_size != size_bytes:
-        raise damaged(full, digest, f"{found.st_size} bytes long instead of {size_bytes}")
-    if verify == "never" or (verify == "sealed" and is_sealed(found, digest)):
-        return
-    actual = hash_file(fd, size_bytes)
-    if actual != digest:
-        raise damaged(full, digest, f"of hash {actual[:16]}..")
-    if not is_sealed(found, digest):
-        seal(fd, found, digest)
 
 
 def damaged(where: str, digest: str, what: str) -> IntegrityError:

@@ -46,7 +46,7 @@ class RemoteStaging:
             pieces.clear()
         self._spill.write(data)
 
-    def commit(self, path: str, *, subsecond_ns: int | None = None) -> bool:
+    def commit(self, path: str, *, subsecond_ns: int | None = None, is_synced: bool = True) -> bool:
         pieces = self._require_open()
         try:
             if self._spill is None:

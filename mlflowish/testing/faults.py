@@ -212,11 +212,11 @@ class _FaultyStaging:
     def write(self, data: Buffer) -> None:
         self._outer._do("stage.write", "", lambda: self._inner.write(data), lambda: self._inner.write(_half(data)))
 
-    def commit(self, path: str, *, subsecond_ns: int | None = None) -> bool:
+    def commit(self, path: str, *, subsecond_ns: int | None = None, is_synced: bool = True) -> bool:
         return self._outer._do(
             "stage.commit",
             path,
-            lambda: self._inner.commit(path, subsecond_ns=subsecond_ns),
+            lambda: self._inner.commit(path, subsecond_ns=subsecond_ns, is_synced=is_synced),
             lambda: self._outer._litter.append(self._inner),
         )
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflowish.errors import IntegrityError, InvalidInputError, NotFoundError, StorageError
-from mlflowish.storage import LocalStorage, MemoryStorage, ObjectCache, ObjectRef, ObjectStore, Storage, seals
+from mlflowish.storage import LocalStorage, MemoryStorage, ObjectCache, ObjectRef, ObjectStore, Storage, seals, settling
 from mlflowish.storage.base import Capabilities
+from mlflowish.storage.settling import wait_until_settled
 from mlflowish.testing.faults import Fault, FaultyStorage, On
 
 
@@ -105,7 +106,7 @@ def test_what_is_there_is_not_written_again(near: ObjectStore) -> None:
 
 def test_a_sealed_file_is_not_hashed(near: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = near.put(bytes(3 << 20))
-    monkeypatch.setattr(seals, "hash_file", _never)
+    monkeypatch.setattr(settling, "hash_file", _never)
     assert near.reader(ref).size_bytes == len(near.reader(ref).buffer())
 
 
@@ -113,7 +114,7 @@ def test_always_means_each_time(near: ObjectStore, monkeypatch: pytest.MonkeyPat
     ref = near.put(bytes(3 << 20))
     strict = ObjectStore(near.storage, verify="always")
     strict.reader(ref).buffer()
-    monkeypatch.setattr(seals, "hash_file", _never)
+    monkeypatch.setattr(settling, "hash_file", _never)
     with pytest.raises(AssertionError):
         strict.reader(ref).buffer()
 
@@ -123,10 +124,11 @@ def test_a_file_without_a_seal_is_hashed_once_and_sealed(near: ObjectStore, monk
     ref = near.put(bytes(3 << 20))
     os.utime(file_of(near, ref), (1_000_000_000, 1_000_000_000))
     near.reader(ref).buffer()
+    wait_until_settled()
     found = file_of(near, ref).stat()
     assert seals.is_sealed(found, ref.digest)
     assert int(found.st_mtime) == 1_000_000_000
-    monkeypatch.setattr(seals, "hash_file", _never)
+    monkeypatch.setattr(settling, "hash_file", _never)
     near.reader(ref).buffer()
 
 
@@ -269,6 +271,7 @@ def test_the_cache_forgets_what_was_read_longest_ago(tmp_path: Path) -> None:
     cache = ObjectCache(tmp_path / "cache", limit_bytes=10_000)
     objects = ObjectStore(FarStorage(LocalStorage(tmp_path / "far")), cache=cache)
     refs = [objects.put(bytes([number]) * 3000) for number in range(3)]
+    wait_until_settled()
     for age_s, ref in zip((300, 900, 600), refs, strict=True):
         found = os.stat(cache.path(ref.digest))
         os.utime(cache.path(ref.digest), ns=(found.st_atime_ns - age_s * 10**9, found.st_mtime_ns))

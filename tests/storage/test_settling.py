@@ -1,0 +1,197 @@
+"""When the bytes of objects are on the disk, and who believes a file before that."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from mlflowish.errors import IntegrityError, NotFoundError, StorageError
+from mlflowish.storage import LocalStorage, ObjectCache, ObjectRef, ObjectStore
+from mlflowish.storage.local import Fsync
+from mlflowish.storage.seals import is_marked, is_sealed
+from mlflowish.storage.settling import wait_until_settled
+
+DATA = bytes(range(256)) * 8000  # more than is hashed before it is written
+
+
+def objects_in(folder: Path, fsync: Fsync = "objects") -> ObjectStore:
+    return ObjectStore(LocalStorage(folder, fsync=fsync))
+
+
+def file_of(objects: ObjectStore, ref: ObjectRef) -> Path:
+    return Path(objects.storage.local_path(ref.path) or "")
+
+
+def run(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own, which knows nothing of what this one has written."""
+    start = f"import os, signal\nfrom mlflowish.storage import *\nobjects = ObjectStore(LocalStorage({str(folder)!r}))"
+    command = [sys.executable, "-c", start + "\n" + textwrap.dedent(program)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def name_of(data: bytes) -> str:
+    return blake3(data).hexdigest()
+
+
+def make_folders(folder: Path) -> None:
+    """So that nothing but the object itself is left to be flushed."""
+    (folder / "tmp").mkdir()
+    (folder / "objects" / name_of(DATA)[:2]).mkdir(parents=True)
+
+
+def chunks(data: bytes = DATA):
+    return lambda: iter([data])
+
+
+def refuse_to_flush(fd: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("data", [DATA, b"small"])
+def test_a_deferred_object_is_sealed_once_it_is_flushed(tmp_path: Path, data: bytes) -> None:
+    objects = objects_in(tmp_path)
+    ref = objects.put_deferred(chunks(data), len(data))
+    assert bytes(objects.reader(ref).buffer()) == data
+    wait_until_settled()
+    assert is_sealed(file_of(objects, ref).stat(), ref.digest)
+
+
+def test_a_deferred_object_that_is_not_flushed_gets_no_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refuse_to_flush)
+    objects = objects_in(tmp_path)
+    make_folders(tmp_path)
+    ref = objects.put_deferred(chunks(), len(DATA))
+    wait_until_settled()
+    assert is_marked(file_of(objects, ref).stat(), ref.digest)
+    assert bytes(objects.reader(ref).buffer()) == DATA
+
+
+def test_put_makes_a_deferred_object_durable_before_it_returns(tmp_path: Path) -> None:
+    objects = objects_in(tmp_path)
+    ref = objects.put_deferred(chunks(), len(DATA))
+    assert objects.put(chunks(), len(DATA)) == ref
+    assert is_sealed(file_of(objects, ref).stat(), ref.digest)
+
+
+def test_put_fails_where_the_disk_does_not_take_what_was_deferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = objects_in(tmp_path, fsync="never")
+    ref = objects.put_deferred(chunks(), len(DATA))
+    monkeypatch.setattr(os, "fsync", refuse_to_flush)
+    with pytest.raises(StorageError, match="flush"):
+        objects_in(tmp_path).put(chunks(), len(DATA))
+    assert not is_sealed(file_of(objects, ref).stat(), ref.digest)
+
+
+def test_settle_flushes_an_object_or_says_that_it_is_not_there(tmp_path: Path) -> None:
+    objects = objects_in(tmp_path)
+    ref = objects_in(tmp_path, fsync="never").put(chunks(), len(DATA))
+    assert not is_sealed(file_of(objects, ref).stat(), ref.digest)
+    objects.settle(ref)
+    assert is_sealed(file_of(objects, ref).stat(), ref.digest)
+    objects.settle(ref)
+    with pytest.raises(NotFoundError):
+        objects.settle(ObjectRef("0" * 64, 5))
+
+
+@pytest.mark.parametrize("fsync", ["objects", "always"])
+def test_what_is_put_is_sealed_at_once(tmp_path: Path, fsync: Fsync) -> None:
+    objects = objects_in(tmp_path, fsync)
+    ref = objects.put(chunks(), len(DATA))
+    assert is_sealed(file_of(objects, ref).stat(), ref.digest)
+
+
+def test_a_store_that_always_flushes_defers_nothing(tmp_path: Path) -> None:
+    objects = objects_in(tmp_path, "always")
+    ref = objects.put_deferred(chunks(), len(DATA))
+    assert is_sealed(file_of(objects, ref).stat(), ref.digest)
+
+
+def test_a_store_that_never_flushes_seals_nothing(tmp_path: Path) -> None:
+    objects = objects_in(tmp_path, "never")
+    ref = objects.put(chunks(), len(DATA))
+    assert bytes(objects.reader(ref).buffer()) == DATA
+    wait_until_settled()
+    assert is_marked(file_of(objects, ref).stat(), ref.digest)
+
+
+@pytest.mark.parametrize("fsync", ["objects", "never"])
+def test_bytes_that_a_power_cut_took_are_noticed_though_size_and_time_are_right(tmp_path: Path, fsync: Fsync) -> None:
+    objects = objects_in(tmp_path, fsync)
+    make_folders(tmp_path)
+    # The process dies before it has flushed; then the filesystem shows zeros.
+    done = run(
+        tmp_path,
+        f"""
+        objects = ObjectStore(LocalStorage({str(tmp_path)!r}, fsync={fsync!r}))
+        data = bytes(range(256)) * 8000
+        def die(fd): os.kill(os.getpid(), signal.SIGKILL)
+        os.fsync = die
+        objects.put_deferred(lambda: iter([data]), len(data))
+        {"signal.pause()" if fsync == "objects" else "die(0)"}
+        """,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    ref = ObjectRef(name_of(DATA), len(DATA))
+    found = file_of(objects, ref).stat()
+    assert is_marked(found, ref.digest)
+    file_of(objects, ref).write_bytes(bytes(len(DATA)))
+    os.utime(file_of(objects, ref), ns=(found.st_atime_ns, found.st_mtime_ns))
+    read = run(tmp_path, f"objects.reader(ObjectRef({ref.name!r}, {ref.size_bytes})).buffer()")
+    assert "IntegrityError" in read.stderr
+
+
+def test_a_process_that_ends_has_flushed(tmp_path: Path) -> None:
+    done = run(tmp_path, "print(objects.put_deferred(lambda: iter([b'x' * 2_000_000]), 2_000_000).name)")
+    ref = ObjectRef(done.stdout.strip(), 2_000_000)
+    assert is_sealed(file_of(objects_in(tmp_path), ref).stat(), ref.digest)
+
+
+def test_a_write_to_a_trusted_file_is_noticed(tmp_path: Path) -> None:
+    objects = objects_in(tmp_path, "never")
+    ref = objects.put(chunks(), len(DATA))
+    with open(file_of(objects, ref), "r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(IntegrityError):
+        objects.reader(ref).buffer()
+
+
+def test_copies_in_the_cache_are_sealed_after_they_were_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ObjectCache(tmp_path)
+    digest = name_of(DATA)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse_to_flush)
+        cache.try_to_keep(chunks(), digest, len(DATA))
+        wait_until_settled()
+    assert is_marked(os.stat(cache.path(digest)), digest)
+    cache.forget(digest)
+    cache.try_to_keep(chunks(), digest, len(DATA))
+    wait_until_settled()
+    assert is_sealed(os.stat(cache.path(digest)), digest)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_trusts_nothing_that_its_parent_wrote(tmp_path: Path) -> None:
+    program = """
+    from mlflowish.storage.settling import _settling
+    store = ObjectStore(LocalStorage(objects.storage.url, fsync="never"))
+    store.put(b"content")
+    assert _settling._trusted
+    child = os.fork()
+    if child == 0:
+        os._exit(len(_settling._trusted))
+    assert os.waitpid(child, 0)[1] == 0
+    """
+    done = run(tmp_path, program)
+    assert done.returncode == 0, done.stderr
