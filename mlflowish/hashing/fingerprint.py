@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -81,6 +80,8 @@ class Fingerprint:
         return "\n".join([repr(self), *lines, *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         rows = "".join(
             f"<tr><td>{part.kind}</td><td>{escape(part.label)}</td><td><code>{part.digest.hex()[:12]}</code></td></tr>"
             for part in self.parts

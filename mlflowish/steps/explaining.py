@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,8 @@ class Difference:
     @property
     def diff(self) -> str:
         """Both as a unified diff."""
+        import difflib
+
         lines = difflib.unified_diff(self.old.splitlines(), self.new.splitlines(), "stored", "now", lineterm="", n=2)
         return "\n".join(list(lines)[2:])
 

@@ -8,7 +8,7 @@ computation at worst: results never depend on it.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Lease:
         self._storage = storage
         self._folder = f"leases/{key.hex()}"
         self._length_s = length_s
-        self._nonce = secrets.token_hex(8)
+        self._nonce = os.urandom(8).hex()
         self._place: int | None = None
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None

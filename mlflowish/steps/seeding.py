@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ def seeded(key: bytes) -> Iterator[None]:
     global to the process: two
     seeded steps on two threads at once disturb each other.
     """
+    import random
+
     seed = int.from_bytes(key[:8], "little")
     before = random.getstate()
     numpy, numpy_state = _numpy()

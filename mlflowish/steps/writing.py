@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
-import platform
-import socket
+import sys
 import time
 import types
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +20,7 @@ from mlflowish.storage import ObjectRef
 from mlflowish.store import Entry, Meta, Store
 from mlflowish.store.entries import Part as Kept
 
-_HOST = socket.gethostname()
-_PYTHON = platform.python_version()
+_PYTHON = sys.version.split()[0]
 _PARALLEL_BYTES = 16 << 20
 # A collection that runs at the very moment may decide on an object that we just found there. Each try gets new names.
 MOST_TRIES = 4
@@ -51,6 +49,8 @@ def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # n
         objects = tuple(_put(store, part) for part in encoded.parts)
         return _stored(value, encoded, objects, output_digest(value))
     # Digest and writing both wait for memory and disk, not for each other.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-digest") as pool:
         pending = pool.submit(output_digest, value)
         objects = tuple(_put(store, part) for part in encoded.parts)
@@ -121,7 +121,16 @@ def make_entry(
 
 def describe_call(**fields: Any) -> Meta:
     """The description of a call made here and now."""
-    return Meta(host=_HOST, pid=os.getpid(), python=_PYTHON, **fields)
+    return Meta(host=_host(), pid=os.getpid(), python=_PYTHON, **fields)
+
+
+@functools.cache
+def _host() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    import socket
+
+    return socket.gethostname()
 
 
 def described(name: str, value: Any) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -38,6 +41,8 @@ def link_new(temporary: str, full: str) -> bool:
 
 def rename_new(temporary: str, full: str, *, because: OSError) -> bool:
     """The same by renameat2(2), RENAME_NOREPLACE, for filesystems without hard links; CannotLink if that fails too."""
+    import ctypes
+
     rename = _renameat2()
     if rename is None:
         raise CannotLink(str(because)) from because
@@ -54,6 +59,8 @@ def rename_new(temporary: str, full: str, *, because: OSError) -> bool:
 def _renameat2() -> ctypes._NamedFuncPointer | None:
     if not sys.platform.startswith("linux"):
         return None
+    import ctypes
+
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is not None:
         function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -217,6 +216,8 @@ def _write_hashing(staging: Staging, chunks: Iterator[Buffer]) -> ObjectRef:
 
 def _write_hashing_beside(staging: Staging, chunks: Iterator[Buffer]) -> ObjectRef:
     """The same, hashing each slab in a second thread while it is written. No slab is kept: its memory may be reused."""
+    from concurrent.futures import ThreadPoolExecutor
+
     hasher, size = blake3(), 0
     with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-hash") as pool:
         for chunk in chunks:

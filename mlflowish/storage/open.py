@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from mlflowish.errors import InvalidInputError, nearest
 from mlflowish.storage.base import Storage
@@ -61,6 +60,8 @@ def _open_remote(url: str, options: dict[str, Any]) -> Storage:
 
 
 def _folder_of(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         message = f"{url} names a folder of another machine ({parts.netloc}); write file:///folder"

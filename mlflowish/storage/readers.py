@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -188,6 +187,8 @@ class CachedReader:
 
     def _fetch_beside(self) -> int | None:
         """Without a cache that can be written: into a file without a name."""
+        import tempfile
+
         with tempfile.TemporaryFile(prefix="mlflowish-") as file:
             return os.dup(file.fileno()) if self._copy_to(file.fileno()) else None
 

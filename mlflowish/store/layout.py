@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import dataclass
 
 from mlflowish.errors import FormatVersionError, IntegrityError, NotFoundError
@@ -54,7 +54,7 @@ def read_layout(storage: Storage) -> Layout | None:
 
 def create_layout(storage: Storage) -> Layout:
     """Write the FORMAT record of a new store, or read what another writer wrote first."""
-    record = {"id": secrets.token_hex(16), "name": "mlflowish", "version": FORMAT_VERSION}
+    record = {"id": os.urandom(16).hex(), "name": "mlflowish", "version": FORMAT_VERSION}
     storage.put_if_absent(_PATH, json.dumps(record, sort_keys=True).encode() + b"\n")
     layout = read_layout(storage)
     if layout is None:
