@@ -20,11 +20,12 @@ from mlflowish.hashing import hexdigest
 from mlflowish.models.environment import current_environment
 from mlflowish.models.files import FileReader, FileWriter
 from mlflowish.models.flavors import Flavor, find_flavor, flavor_named, library_version
+from mlflowish.models.importing import imported_code
 from mlflowish.models.manifest import MOST_BYTES, Manifest
 from mlflowish.models.proxy import Model, as_model, can_predict, native_of
 from mlflowish.models.reach import Reach, reach_of
 from mlflowish.models.signature import Signature, infer_signature
-from mlflowish.models.snapshot import imported_code, store_code
+from mlflowish.models.snapshot import store_code
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
 
