@@ -24,7 +24,7 @@ from mlflowish.catalog.record import Change
 from mlflowish.catalog.view import DEAD, Snapshot, View
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError, StateError
 from mlflowish.storage.base import Storage
-from mlflowish.storage.objects import ObjectRef
+from mlflowish.storage.objects import ObjectRef, settle_object
 
 _DELETED = object()
 ID = f"{RESERVED}id/"  # + digest of an id that a caller gave
@@ -134,7 +134,8 @@ class Transaction:
         self._writes[require_key(key)] = _DELETED
 
     def refer(self, *refs: ObjectRef) -> None:
-        """Say that what is put names these objects: they must be there, and not be doomed until the commit.
+        """Say that what is put names these objects: they must be there, and not be doomed until the commit. They are
+        flushed to the disk if they have not been: results of steps may be on their way.
 
         NotFoundError for one that is not there; ConflictError with `doomed` for one that a collection gave up: store it
         again, and it gets a name of its own.
@@ -155,6 +156,7 @@ class Transaction:
                     f"{self._storage.url}. Store it first.",
                     name=ref.name,
                 )
+            settle_object(self._storage, ref)
             self._refs[ref.name] = ref
 
     def on_commit(self, function: Callable[[], object]) -> None:

@@ -101,8 +101,7 @@ class ObjectStore:
         Raises NotFoundError, IntegrityError, and StorageError where the disk does not take it.
         """
         if self._is_local:
-            FileReader(self.storage, ref, self.verify).check()
-            self._flush(ref)
+            settle_object(self.storage, ref, self.verify)
         elif not self.contains(ref):
             raise NotFoundError(f"The object {ref.name[:16]}.. is not in {self.storage.url}", path=ref.path)
 
@@ -183,21 +182,27 @@ class ObjectStore:
     def _is_there(self, ref: ObjectRef, *, is_synced: bool) -> bool:
         is_there = is_there_and_right(self.storage, ref, self.verify)
         if is_there and is_synced:
-            self._flush(ref)
+            _flush(self.storage, ref)
         return is_there
 
-    def _flush(self, ref: ObjectRef) -> None:
-        full = self._local_path(ref)
-        if full is not None and self.storage.capabilities.durable:
-            settle(full, ref.digest)
-
     def _flush_later(self, ref: ObjectRef) -> None:
-        full = self._local_path(ref)
+        full = self.storage.local_path(ref.path) if self._is_local else None
         if full is not None:
             settle_later(full, ref.digest, flush=self.storage.capabilities.durable)
 
-    def _local_path(self, ref: ObjectRef) -> str | None:
-        return self.storage.local_path(ref.path) if self._is_local else None
+
+def settle_object(storage: Storage, ref: ObjectRef, verify: Verify = "sealed") -> None:
+    """Check an object that rests in a file, and flush it if it has not been; others are as durable as they get."""
+    if storage.capabilities.local_paths:
+        FileReader(storage, ref, verify).check()
+        _flush(storage, ref)
+
+
+def _flush(storage: Storage, ref: ObjectRef) -> None:
+    can = storage.capabilities
+    full = storage.local_path(ref.path) if can.local_paths and can.durable else None
+    if full is not None:
+        settle(full, ref.digest)
 
 
 def _write_known(staging: Staging, data: bytes, ref: ObjectRef) -> ObjectRef:

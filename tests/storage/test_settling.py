@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from mlflowish.catalog import Catalog
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage import LocalStorage, ObjectCache, ObjectRef, ObjectStore
 from mlflowish.storage.local import Fsync
@@ -195,3 +196,10 @@ def test_a_forked_child_trusts_nothing_that_its_parent_wrote(tmp_path: Path) -> 
     """
     done = run(tmp_path, program)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_catalog_names_is_flushed_before_it_is_named(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    ref = objects_in(tmp_path, fsync="never").put(chunks(), len(DATA))  # as of a process that died before its flush
+    Catalog(storage).transact(lambda tx: tx.put("models/a", {"refs": [[ref.name, ref.size_bytes]]}))
+    assert is_sealed(file_of(ObjectStore(storage), ref).stat(), ref.digest)
