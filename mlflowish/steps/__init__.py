@@ -5,6 +5,7 @@ from mlflowish.steps.bound import BoundStep
 from mlflowish.steps.calls import Call
 from mlflowish.steps.decorator import step
 from mlflowish.steps.explaining import Difference, Explanation
+from mlflowish.steps.provenance import producer_of
 from mlflowish.steps.wrapper import Step
 
-__all__ = ["BoundStep", "Call", "Difference", "Explanation", "Step", "accept", "accepted", "step"]
+__all__ = ["BoundStep", "Call", "Difference", "Explanation", "Step", "accept", "accepted", "producer_of", "step"]

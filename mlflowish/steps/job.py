@@ -12,7 +12,7 @@ from mlflowish.codecs import describe
 from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.hashing import digest
 from mlflowish.hashing.audit import watching
-from mlflowish.steps import parts, writing
+from mlflowish.steps import parts, provenance, writing
 from mlflowish.steps.auditing import observed
 from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import Frame, current_frame
@@ -149,6 +149,7 @@ class Job:
         step.identifier.last_duration_s = self._duration_s
         if step.identifier.noted_in is not store:
             step.note_code(store, identity)
+        provenance.remember(stored.value, identity.key.hex(), codec=stored.codec, size_bytes=len(stored.head))
         self._tell("computed", meta.output)
         return self._call(stored.value, meta.output, None)
 
@@ -166,6 +167,8 @@ class Job:
                 raise UncacheableError(f"{self._step.name} is strict: {reason}", path=reason)
             self._step.warn(f"this call is not cached: {reason}")
         self._record("uncached", reason)
+        if self._identity.hex is not None:
+            provenance.remember(value, self._identity.hex, codec="", size_bytes=0)
         return self._call(value, None, reason)
 
     def _record(self, status: str, reason: str) -> None:

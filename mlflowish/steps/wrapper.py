@@ -23,6 +23,7 @@ from mlflowish.steps.job import Job
 from mlflowish.steps.lease import Lease
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
+from mlflowish.steps.provenance import SHARED, remember
 from mlflowish.steps.running import run
 from mlflowish.steps.travelling import by_name, has_name
 from mlflowish.store import Entry, Store, as_store
@@ -92,7 +93,7 @@ class Step(Generic[P, R]):
         store = self.store
         found = self.find(store, identity)
         if found is not None:
-            self._note_hit(identity.key, found[0])
+            self._note_hit(identity.key, *found)
             if self.identifier.noted_in is not store:
                 self.note_code(store, identity)
         return found
@@ -103,8 +104,10 @@ class Step(Generic[P, R]):
         using.note(store, self.name, identity.fingerprint.digest)
         self.identifier.noted_in = store
 
-    def _note_hit(self, key: bytes, entry: Entry) -> None:
-        """Let the step around this call, and whoever listens, know of it."""
+    def _note_hit(self, key: bytes, entry: Entry, value: Any) -> None:
+        """Let the step around this call, whoever listens, and whoever asks for a producer later, know of it."""
+        if type(value) not in SHARED:
+            remember(value, key.hex(), codec=entry.codec, size_bytes=len(entry.head))
         if (frame := current_frame.get()) is not None:
             frame.children.append(key.hex())
         if on_call.get() is not None:
@@ -194,7 +197,7 @@ class Step(Generic[P, R]):
             # A holder stores before he releases: having the lease, look once more.
             stored = found[0] if found else (self.find(store, identity) if held else None)
             if stored is not None:
-                self._note_hit(identity.key, stored[0])
+                self._note_hit(identity.key, *stored)
             yield stored
         finally:
             lease.release()
