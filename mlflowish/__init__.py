@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlflowish import lineage as lineage
     from mlflowish.errors import *  # noqa: F403  the whole tree, listed in _ERRORS
     from mlflowish.executors import Future as Future
     from mlflowish.executors import executor as executor
@@ -130,15 +131,19 @@ _HOMES: dict[str, tuple[str, str]] = {
     "register_digester": ("mlflowish.hashing", "register_digester"),
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+_ROOMS = ("lineage",)  # packages that are public themselves
+
+__all__ = [*sorted((*_HOMES, *_ROOMS)), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _ROOMS:
+        return importlib.import_module(f"mlflowish.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'mlflowish' has no attribute {name!r}")
-    import importlib
-
     value = getattr(importlib.import_module(home[0]), home[1])
     globals()[name] = value
     return value

@@ -21,6 +21,7 @@ from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.steps.keys import argument_digests
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
+from mlflowish.steps.sources import sources_of
 from mlflowish.store import Event, Meta, Store
 from mlflowish.store.context import CallNote, active_run_id
 
@@ -54,6 +55,7 @@ class Job:
         self._run_id = active_run_id.get()
         self._reason = identity.reason if step.options.cache else "the step has cache=False"
         self._arguments: tuple[tuple[str, str, str], ...] = ()
+        self._sources = sources_of(step.identifier.names, identity.values)
         self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
         self._entry_id = os.urandom(16)
         self._started = 0.0
@@ -204,6 +206,7 @@ class Job:
             children=tuple(self._frame.children),
             extras=tuple((name, digest(value).hex()) for name, value in self._step.identifier.extra_values()),
             run_id=self._run_id,
+            sources=self._sources,
         )
 
     def _call(self, value: Any, output: str | None, reason: str | None) -> Call:

@@ -56,6 +56,9 @@ class Meta:
     python: str = ""
     extras: tuple[tuple[str, str], ...] = ()  # declared extras: name, digest
     run_id: str | None = None  # the run in which it was computed
+    sources: tuple[
+        tuple[str, str, str], ...
+    ] = ()  # argument, place in it ('' for all of it), key of the call it is from
 
     def packed(self) -> bytes:
         """The msgpack form: an array in field order, so that fields can be added at its end."""

@@ -1,0 +1,95 @@
+"""From whatever a user holds to the nodes that it means."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mlflowish.errors import InvalidInputError, NotFoundError
+from mlflowish.lineage import nodes
+from mlflowish.lineage.calls import Calls
+from mlflowish.lineage.graph import Lineage
+from mlflowish.lineage.nodes import Node
+from mlflowish.store import Store, as_store
+
+_HEX = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def of(thing: Any, *, store: Store | str | None = None) -> Lineage:
+    """The lineage of anything: a result, a `Call` or its key, a value or its digest, a `File`, a run, a model version.
+
+    The graph holds what was asked for and everything upstream of it; `downstream()` gives the other direction. A value
+    that a step returned in this process is known by itself; any other by its content, which may have been the result
+    of several calls, or data that went into some. NotFoundError if the store knows nothing of it.
+
+    >>> import mlflowish as mf
+    >>> @mf.step
+    ... def load(n):
+    ...     return list(range(n))
+    >>> @mf.step
+    ... def total(numbers):
+    ...     return sum(numbers)
+    >>> behind = mf.lineage.of(total.call(load(4)))
+    >>> [behind.graph.nodes[node]["label"] for node in behind.graph]
+    ['total', 'load']
+    """
+    calls = Calls(as_store(store))
+    return Lineage(calls, _roots(calls, thing)).upstream()
+
+
+def _roots(calls: Calls, thing: Any) -> list[Node]:
+    offered = getattr(thing, "__lineage__", None)
+    if offered is not None and not isinstance(thing, type):
+        return [Node(node_id, kind, label, dict(facts)) for node_id, kind, label, facts in offered()]
+    if hasattr(thing, "uncached_reason") and hasattr(thing, "key"):
+        return [_of_call(calls, thing)]
+    if isinstance(thing, str) and _HEX.match(thing):
+        return _of_hex(calls, thing)
+    return _of_value(calls, thing)
+
+
+def _of_call(calls: Calls, call: Any) -> Node:
+    known = calls.get(call.key) if call.key is not None else None
+    if known is None:
+        reason = call.uncached_reason or "its result is no longer stored"
+        raise NotFoundError(
+            f"The store {calls.store.url} knows nothing of this call of {call.step}: {reason}", key=call.key
+        )
+    return nodes.call_node(known)
+
+
+def _of_hex(calls: Calls, text: str) -> list[Node]:
+    known = calls.get(text)
+    return [nodes.call_node(known)] if known is not None else _of_digest(calls, text)
+
+
+def _of_value(calls: Calls, value: Any) -> list[Node]:
+    from mlflowish.hashing import hexdigest
+    from mlflowish.steps.provenance import producer_of
+
+    key = producer_of(value)
+    known = calls.get(key) if key is not None else None
+    if known is not None:
+        return [nodes.call_node(known)]
+    if isinstance(value, (bool, int, float, complex, type(None))):
+        raise InvalidInputError(
+            f"{value!r} alone says nothing about where it came from: ask for the lineage of the Call (step.call(...)), "
+            "or pass the key of a call",
+            value=value,
+        )
+    return _of_digest(calls, hexdigest(value))
+
+
+def _of_digest(calls: Calls, digest: str) -> list[Node]:
+    index = calls.index()
+    found = [nodes.call_node(index.by_key[key]) for key in index.by_output.get(digest, ())]
+    for key in index.by_input.get(digest, ()):
+        found += [node for node, _ in nodes.data(index.by_key[key]) if node.id == f"data:{digest}"][:1]
+    unique = list({node.id: node for node in found}.values())
+    if not unique:
+        raise NotFoundError(
+            f"No call in {calls.store.url} returned or was given a value of digest {digest}. Was it made by a step, "
+            "and is this the store it was made in?",
+            digest=digest,
+        )
+    return unique
