@@ -32,9 +32,10 @@ class ActiveRun(Intake, Run):
     Thread-safe. A forked child may log into it; only the process that opened it ends it.
     """
 
-    def __init__(self, store: Store, run_id: str, *, params: Mapping[str, str] | None) -> None:
+    def __init__(self, store: Store, run_id: str, *, params: Mapping[str, str] | None, belongs_to: str | None) -> None:
         Run.__init__(self, store, run_id)
         Intake.__init__(self, writer_of(store), bytes.fromhex(run_id), params)
+        self.belongs_to = belongs_to  # its experiment, where it is known without asking the store
         self._session = os.urandom(8)
         self._pid = os.getpid()
         self._ending = threading.Lock()
@@ -110,7 +111,7 @@ def begin_run(
     watched: Watched,
 ) -> ActiveRun:
     """Open a new run."""
-    run = ActiveRun(store, run_id, params={})
+    run = ActiveRun(store, run_id, params={}, belongs_to=experiment)
     body: dict[str, Any] = {"name": name, "experiment": experiment, "user": user_name()}
     if parent is not None:
         body["parent"] = parent
@@ -127,6 +128,7 @@ def resume_run(
 ) -> ActiveRun:
     """Open a run that exists, to log into it from here as well."""
     params: Mapping[str, str] | None = None
+    experiment = None
     try:
         record = reading.read_run(store, run_id)
     except StorageError as error:  # out of reach: it cannot be looked up, and must not stop the program
@@ -136,8 +138,8 @@ def resume_run(
             raise StateError(
                 f"Run {run_id} in {store.url} is deleted; mf.restore_run({run_id!r}) brings it back", run_id=run_id
             )
-        params = record.params
-    run = ActiveRun(store, run_id, params=params)
+        params, experiment = record.params, record.experiment
+    run = ActiveRun(store, run_id, params=params, belongs_to=experiment)
     _first_tags(run, tags, description)
     run._begin(watched)
     return run

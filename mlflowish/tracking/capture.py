@@ -15,7 +15,7 @@ from mlflowish.tracking.artifacts import put_bytes
 from mlflowish.tracking.console import ConsoleCopy
 from mlflowish.tracking.environment import describe_environment
 from mlflowish.tracking.hardware import Sampler
-from mlflowish.tracking.source import describe_source, is_notebook, notebook_text
+from mlflowish.tracking.source import describe_source, entry_script, is_notebook, notebook_text
 
 if TYPE_CHECKING:
     from mlflowish.tracking.active import ActiveRun
@@ -53,6 +53,7 @@ class Capture:
         self._console: ConsoleCopy | None = None
         self._sampler: Sampler | None = None
         self._samples = 0
+        self._entry = entry_script() if watched.source else None
 
     def start(self) -> None:
         if self._watched.console:
@@ -91,7 +92,7 @@ class Capture:
         if self._watched.environment:
             _quietly(lambda: self._run._fact("environment", _fresh("environment", describe_environment)))
         if self._watched.source:
-            _quietly(lambda: self._keep_source(*_fresh("source", describe_source)))
+            _quietly(lambda: self._keep_source(*_fresh("source", lambda: describe_source(self._entry))))
 
     def _describe_from_memory(self) -> bool:
         """Write down at once what was found out a moment ago; False if it was not."""

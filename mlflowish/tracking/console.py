@@ -36,7 +36,7 @@ class ConsoleCopy:
             write = getattr(stream, "write", None)
             if stream is None or write is None:
                 continue
-            wrapper = self._wrapper(name, write)
+            wrapper = _Wrapper(self, name, write, _own_write(stream))
             try:
                 stream.write = wrapper
             except (AttributeError, TypeError):  # a stream that cannot be wrapped is not captured
@@ -48,8 +48,14 @@ class ConsoleCopy:
         self.flush()
         self._is_on = False
         for stream, wrapper in self._wrapped:
-            if getattr(stream, "__dict__", {}).get("write") is wrapper:
-                del stream.write
+            if _own_write(stream) is wrapper:
+                under = wrapper.under
+                while isinstance(under, _Wrapper) and not under.copy._is_on:  # ended before us, and could not let go
+                    under = under.under
+                if under is None:
+                    del stream.write
+                else:
+                    stream.write = under
         self._wrapped.clear()
 
     def flush(self) -> None:
@@ -59,15 +65,6 @@ class ConsoleCopy:
                 text, self._buffers[name] = self._buffers[name], ""
             if text:
                 self._hand_on(name, text)
-
-    def _wrapper(self, name: str, write: Callable[[str], Any]) -> Callable[[str], Any]:
-        def write_and_copy(text: str, *rest: Any) -> Any:
-            result = write(text, *rest)
-            if self._is_on and type(text) is str and text:
-                self._take(name, text)
-            return result
-
-        return write_and_copy
 
     def _take(self, name: str, text: str) -> None:
         if getattr(self._busy, "is_set", False):  # a warning of our own, about what it is busy with
@@ -92,3 +89,20 @@ class ConsoleCopy:
             self._sink(name, text)
         except Exception:  # noqa: BLE001  whatever it is, the program only wanted to print
             self._is_on = False
+
+
+class _Wrapper:
+    """Stands for a stream's `write`; `under` is what stood there before us, None for the stream's own."""
+
+    def __init__(self, copy: ConsoleCopy, name: str, write: Callable[..., Any], under: Any) -> None:
+        self.copy, self._name, self._write, self.under = copy, name, write, under
+
+    def __call__(self, text: str, *rest: Any) -> Any:
+        result = self._write(text, *rest)
+        if self.copy._is_on and type(text) is str and text:
+            self.copy._take(self._name, text)
+        return result
+
+
+def _own_write(stream: Any) -> Any:
+    return getattr(stream, "__dict__", {}).get("write")

@@ -406,8 +406,8 @@ def _chosen_experiment(given: str | None, outer: ActiveRun | None) -> str:
         return require_experiment(given)
     if _experiment is not None:
         return _experiment
-    if outer is not None:
-        return outer.experiment
+    if outer is not None and outer.belongs_to:
+        return outer.belongs_to
     return require_experiment(os.environ.get(EXPERIMENT_VARIABLE) or DEFAULT_EXPERIMENT)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflowish.errors import InvalidInputError, StateError
+from mlflowish.errors import InvalidInputError, StateError, StorageError
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
 from mlflowish.tracking import artifacts, datasets, media
@@ -26,6 +27,7 @@ from mlflowish.tracking.writer import Writer
 if TYPE_CHECKING:
     from _typeshed import StrPath
 
+_log = logging.getLogger("mlflowish.tracking")
 _TRIES = 3  # each time a collection would have to choose the same object again
 
 
@@ -186,7 +188,11 @@ class Intake:
 
     def _artifact(self, path: str, put: Callable[[], ObjectRef], **marks: Any) -> None:
         for _ in range(_TRIES):
-            ref = put()
+            try:
+                ref = put()
+            except StorageError as error:  # neither the store nor a disk here takes it: the program goes on
+                _log.error("The artifact %s of run %s is not stored: %s", path, self.run_id, error)
+                return
             body = {"path": path, "ref": (ref.name, ref.size_bytes), "type": media.media_type(path), **marks}
             self._event("artifact", body)
             if not artifacts.is_doomed(self.store, ref):

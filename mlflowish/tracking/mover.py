@@ -21,13 +21,12 @@ from mlflowish.tracking.artifacts import settle
 from mlflowish.tracking.host import machine_id
 from mlflowish.tracking.places import FOLDER, shared_places_of
 from mlflowish.tracking.reading import bury
-from mlflowish.tracking.records import CALLS, CONSOLE, POINTS, RUNS
+from mlflowish.tracking.records import KINDS
 from mlflowish.tracking.spool import HEADER_BYTES, Spooled, read_header
 
 if TYPE_CHECKING:
     from mlflowish.tracking.writer import Writer
 
-KINDS = (POINTS, CONSOLE, CALLS, RUNS)
 LOCAL_S = 30.0  # every reader of a local store reads the spool as well: moving is only tidying
 REMOTE_S, REMOTE_SLOWEST_S = 2.0, 15.0
 LOOK_AROUND_S = 60.0

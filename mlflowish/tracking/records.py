@@ -19,6 +19,7 @@ from mlflowish.errors import FormatVersionError, IntegrityError
 
 VERSION = 1
 RUNS, POINTS, CONSOLE, CALLS = "runs", "metrics", "run-console", "run-calls"
+KINDS = (POINTS, CONSOLE, CALLS, RUNS)  # what is referred to comes before what refers to it
 # Records of one run under one key: few enough that reading the last of them does not mean reading a gigabyte.
 RECORDS_A_PART = 64
 

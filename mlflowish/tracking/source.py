@@ -18,11 +18,10 @@ _NOT_SHOWN = (".env", ".env.*", "*.pem", "*.key", "*secret*", "*credential*", ".
 _log = logging.getLogger("mlflowish.tracking")
 
 
-def describe_source() -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Facts about the source, and texts to keep: `script`, `diff`."""
+def describe_source(entry: Path | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Facts about the source, and texts to keep: `script`, `diff`. `entry`: as `entry_script` said at the start."""
     facts: dict[str, Any] = {"command": masked_command(getattr(sys, "orig_argv", sys.argv)), "folder": os.getcwd()}
     texts: dict[str, bytes] = {}
-    entry = entry_script()
     if entry is not None:
         facts["entry"] = str(entry)
         try:
@@ -38,7 +37,8 @@ def describe_source() -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def entry_script() -> Path | None:
-    """The file that the program began with; None in a notebook or an interactive session."""
+    """The file that the program began with; None in a notebook or an interactive session. Ask while it runs: at its end
+    Python forgets it."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path(file).resolve() if file and os.path.isfile(file) and not is_notebook() else None
 

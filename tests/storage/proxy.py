@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 class Proxy:
     """Forwards to `endpoint`. `lose_answers`: how many conditional writes are carried out and not answered;
     `answer_instead`: a status (409, 503) that as many of them get without being forwarded; `drop_condition`: the
-    server never sees that a write is conditional.
+    server never sees that a write is conditional; `is_down`: every connection is closed without an answer.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -20,6 +20,7 @@ class Proxy:
         self.lose_answers = 0
         self.answer_instead: list[int] = []
         self.drop_condition = False
+        self.is_down = False
         self.requests: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -40,6 +41,9 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def do_any(self) -> None:
             proxy.requests.append(self.command)
+            if proxy.is_down:
+                self.close_connection = True
+                return None
             body = self._body()
             headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
             headers["Content-Length"] = str(len(body))
