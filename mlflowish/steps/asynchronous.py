@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from mlflowish.steps.calls import Call
+from mlflowish.steps.fanout import rows_of
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.job import Job
 from mlflowish.steps.options import Options
@@ -62,7 +63,7 @@ class AsyncStep(Step[..., Any]):
 
     def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
         """`map`, with `first` in front of the arguments of every call."""
-        return self._gathered([(*first, *row) for row in zip(*iterables, strict=True)], common)
+        return self._gathered([(*first, *row) for row in rows_of(self.name, iterables)], common)
 
     async def _gathered(self, rows: list[tuple[Any, ...]], common: dict[str, Any]) -> list[Any]:
         return [call.value for call in await asyncio.gather(*(self.call(*row, **common) for row in rows))]

@@ -39,15 +39,16 @@ class Difference:
         return "\n".join(list(lines)[2:])
 
     def __str__(self) -> str:
+        what = f"{self.kind} {self.name}".strip()
         if not self.old:
-            return f"{self.kind} {self.name} is new: {_first_line(self.new)}"
+            return f"{what} is new: {_first_line(self.new)}"
         if not self.new:
-            return f"{self.kind} {self.name} is gone; it was: {_first_line(self.old)}"
+            return f"{what} is gone; it was: {_first_line(self.old)}"
         if "\n" in self.old or "\n" in self.new:
-            return f"{self.kind} {self.name} changed:\n{_indented(self.diff)}"
+            return f"{what} changed:\n{_indented(self.diff)}"
         if self.old == self.new:
-            return f"{self.kind} {self.name} differs in content: {self.new}"
-        return f"{self.kind} {self.name} changed: {self.old} -> {self.new}"
+            return f"{what} differs in content: {self.new}"
+        return f"{what} changed: {self.old} -> {self.new}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,9 @@ def _differences(step: Step[..., Any], identity: Identity, stored: Meta, present
         kind, _, variable = name.partition(":")
         before_digest, now_digest = dict(stored.extras).get(name), dict(present.extras).get(name)
         if before_digest != now_digest:
-            # Values of the environment may be secrets: only that they differ is known.
-            yield Difference(kind, variable or "", "set" if before_digest else "", "set" if now_digest else "")
+            # Values of the environment may be secrets: only that they differ is known, and of stored ones no more.
+            value = repr(step.options.version) if kind == "version" else "set"
+            yield Difference(kind, variable, "another" if before_digest else "", value if now_digest else "")
     if stored.fingerprint != present.fingerprint:
         yield from _code_differences(step, identity, stored)
 

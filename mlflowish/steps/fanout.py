@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError, StepError
@@ -34,11 +36,9 @@ def map_step(
     step: Step[..., Any], first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]
 ) -> list[Any]:
     """Results in order. Hits are read in the caller's thread, at the cost of a hit; only the rest is submitted."""
-    if not iterables:
-        raise InvalidInputError(f"{step.name}.map takes at least one iterable of items: {step.name}.map(xs, ...)")
     results: list[Any] = []
     pending: dict[int, Future] = {}
-    for index, items in enumerate(zip(*iterables, strict=True)):
+    for index, items in enumerate(rows_of(step.name, iterables)):
         found = None if inspect.iscoroutinefunction(step.fn) else step.look_up((*first, *items), common)
         results.append(None if found is None else found[1])
         if found is None:
@@ -60,6 +60,21 @@ def map_step(
             results=results,
         ) from failures[place]
     return results
+
+
+def rows_of(name: str, iterables: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """The items of all iterables, in step; InvalidInputError if there are none, or they are not equally long."""
+    if not iterables or not all(isinstance(items, Iterable) for items in iterables):
+        found = f", found {', '.join(type(items).__name__ for items in iterables)}" if iterables else ""
+        raise InvalidInputError(f"{name}.map takes at least one iterable of items, {name}.map(xs, ...){found}")
+    ended = object()
+    for row in zip_longest(*iterables, fillvalue=ended):
+        if any(item is ended for item in row):
+            raise InvalidInputError(
+                f"{name}.map goes through its iterables in step, and they are not equally long. Give what is the same "
+                f"for all items by its name: {name}.map(xs, y=...)."
+            )
+        yield row
 
 
 def resolve(value: Any) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlflowish.errors import InvalidInputError
+from mlflowish.store import Store
 
 LEASE_S = 10.0
 _GRANULARITIES = ("exact", "major", "minor", "ignore")
@@ -66,6 +68,8 @@ def checked(
         )
     if format is not None:
         _check_format(format)
+    if store is not None and not isinstance(store, (str, os.PathLike, Store)):
+        raise InvalidInputError(f"step(store=...) takes a Store, a path or a URL, found {store!r}", option="store")
     lease_s = (LEASE_S if lock else None) if isinstance(lock, bool) else _seconds(lock, "lock")
     age_s = None if max_age is None else _seconds(max_age, "max_age", zero=True)
     options = Options(
@@ -119,6 +123,8 @@ def _seconds(value: Any, option: str, *, zero: bool = False) -> float:
 
 
 def _names(value: Any, option: str) -> tuple[str, ...]:
+    if not isinstance(value, Iterable):
+        raise InvalidInputError(f"step({option}=...) takes a name or a list of names, found {value!r}", option=option)
     names = (value,) if isinstance(value, str) else tuple(value)
     for name in names:
         if not isinstance(name, str) or not name:

@@ -204,11 +204,18 @@ class Step(Generic[P, R]):
 
     def _run_and_store(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         job = Job(self, identity)
-        with job.running():
-            value = run(lambda: self.fn(*args, **kwargs), self.options, step=self.name, key=identity.key)
+        drained: list[Call] = []
+
+        def computed() -> Any:
+            value: Any = self.fn(*args, **kwargs)
             if writing.is_generator(value):
-                return job.finish_generator(value)
-        return job.finish(value)
+                # Its body runs while it is drained: so that retries, timeout and seed are about that.
+                drained.append(job.finish_generator(value))
+            return value
+
+        with job.running():
+            value = run(computed, self.options, step=self.name, key=identity.key)
+        return drained[-1] if drained else job.finish(value)
 
     # -- questions ---------------------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ def _restore_file(path: str, options: dict[str, Any]) -> File:
 
 
 def _checked_path(path: str | os.PathLike[str], kind: str) -> str:
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidInputError(f"{kind} takes a path as a non-empty string, found {path!r}", found=path)
     return text

@@ -61,6 +61,8 @@ class Store:
 
         if verify not in ("sealed", "always", "never"):
             raise InvalidInputError(f"verify is 'sealed', 'always' or 'never', found {verify!r}", found=verify)
+        if url is not None and not isinstance(url, (str, os.PathLike)):
+            raise InvalidInputError(f"A store is the path of a folder or a URL, found {url!r}", found=repr(url))
         location = settings.default_store_url() if url is None else os.fspath(url)
         self._arguments = (location, allow_pickle, verify, storage_options)
         self.allow_pickle = allow_pickle

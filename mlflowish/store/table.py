@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mlflowish.errors import missing_extra
+from mlflowish.errors import InvalidInputError, missing_extra, nearest
 
 
 class Table:
@@ -26,6 +26,11 @@ class Table:
 
     def column(self, name: str) -> list[Any]:
         """All values of one column, in row order."""
+        if name not in self.columns:
+            raise InvalidInputError(
+                f"There is no column {name!r}; there are {', '.join(nearest(str(name), self.columns, limit=20))}",
+                found=name,
+            )
         place = self.columns.index(name)
         return [row[place] for row in self._rows]
 

@@ -179,3 +179,40 @@ def test_a_large_returned_value_is_a_part_of_its_own():
         assert list(ending(big())) == [1]
     assert all((array == np.arange(100_000)).all() for array in got)
     assert len(got) == 2
+
+
+def test_a_seed_is_about_the_body_of_a_generator():
+    import random
+
+    @mf.step(seed=True)
+    def throws(n):
+        for _ in range(n):
+            yield random.random()
+
+    first = list(throws(3))
+    assert throws.forget(3) == 1
+    assert list(throws(3)) == first
+
+
+def test_a_timeout_is_about_the_body_of_a_generator():
+    @mf.step(timeout=0.2)
+    def stuck():
+        yield 1
+        threading.Event().wait(20)
+
+    with pytest.raises(mf.StepTimeoutError):
+        stuck()
+
+
+def test_retries_are_about_the_body_of_a_generator():
+    attempts = []
+
+    @mf.step(retries=2)
+    def flaky():
+        attempts.append(1)
+        yield len(attempts)
+        if len(attempts) < 3:
+            raise OSError("not yet")
+
+    assert list(flaky()) == [3]
+    assert len(attempts) == 3
