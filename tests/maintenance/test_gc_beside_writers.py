@@ -1,0 +1,57 @@
+"""Real processes write while collections run with no grace: no wrong value, no error, nothing lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mlflowish as mf
+
+HERE = Path(__file__).parent
+COLLECTOR = """
+import os, sys, mlflowish as mf
+deleted = 0
+while not os.path.exists(sys.argv[2]):
+    deleted += mf.gc(sys.argv[1], dry_run=False, grace=0).objects.count
+print(deleted)
+"""
+
+
+def race(root: Path, *, writers: int, collectors: int, seconds: float) -> tuple[int, int]:
+    """How many calls were made, how many objects deleted; fails if any process did."""
+    commands = [[str(HERE / "busy_writer.py"), str(root), str(seed), str(seconds)] for seed in range(writers)]
+    end = root.with_name("end")
+    end.unlink(missing_ok=True)
+    commands += [["-c", COLLECTOR, str(root), str(end)] for _ in range(collectors)]
+    running = [
+        subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    outcomes = [process.communicate(timeout=seconds + 200) for process in running[:writers]]
+    end.touch()
+    outcomes += [process.communicate(timeout=100) for process in running[writers:]]
+    for process, (_, err) in zip(running, outcomes, strict=True):
+        assert process.returncode == 0, err
+    counts = [int(out) for out, _ in outcomes]
+    return sum(counts[:writers]), sum(counts[writers:])
+
+
+def test_nothing_is_lost_beside_four_writers_and_two_collections(tmp_path):
+    calls, deleted = race(tmp_path / "s", writers=4, collectors=2, seconds=4)
+    assert calls > 20
+    assert deleted > 0
+    assert mf.fsck(tmp_path / "s").findings == ()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_beside_eight_writers_and_three_collections_for_long(tmp_path):
+    start = time.monotonic()
+    while time.monotonic() - start < 240:
+        _, deleted = race(tmp_path / "s", writers=8, collectors=3, seconds=30)
+        assert deleted > 0
+        assert mf.fsck(tmp_path / "s").findings == ()

@@ -1,0 +1,31 @@
+"""kill -9 at a storage call of a collection or a repair loses nothing good, and the next run ends the work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DRIVER = Path(__file__).parent / "kill_driver.py"
+
+
+def drive(scenario: str, folder: Path, every: int) -> None:
+    env = {**os.environ, "MLFLOWISH_CACHE_DIR": str(folder / "cache")}
+    command = [sys.executable, str(DRIVER), scenario, str(folder), str(every)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("scenario", ["gc", "repair"])
+def test_a_kill_at_some_storage_calls(scenario: str, tmp_path: Path):
+    drive(scenario, tmp_path, 17)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("scenario", ["gc", "repair"])
+def test_a_kill_at_every_storage_call(scenario: str, tmp_path: Path):
+    drive(scenario, tmp_path, 1)
