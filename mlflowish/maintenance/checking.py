@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from mlflowish.errors import FormatVersionError, MlflowishError
+from mlflowish.errors import FormatVersionError, MlflowishError, StorageError
 from mlflowish.maintenance.findings import MOST_FINDINGS, Finding, FsckReport
 from mlflowish.store import Store
 
@@ -64,6 +64,13 @@ class Check:
         elif not is_repaired:
             self._unlisted += 1
         return is_repaired
+
+    def part(self, name: str, look: Callable[[], object]) -> None:
+        """Look at one part of the store; one that cannot be read is a finding, and the others are looked at."""
+        try:
+            look()
+        except StorageError as error:
+            self.found("unreadable", name, error.message)
 
     def is_old(self, modified_s: float) -> bool:
         """Was it left alone for a day? False when nobody knows."""

@@ -40,7 +40,7 @@ def gc(
     """Delete what nothing reaches; with a policy, let stored results go first. `dry_run` (the default) only says what
     would go.
 
-    Kept is what live results, unfinished ones and the catalog (models and their versions) refer to. `older_than`
+    Kept is what live results, unfinished ones, runs and the catalog (models and their versions) refer to. `older_than`
     (seconds, a timedelta, or text such as "30d") lets results go that were stored longer ago; `max_size` (bytes, or
     text such as "10GB") as many as needed until results fit into it: those of earlier days (UTC) first, and of one day
     those that took the least time to compute; `keep_last` never the newest so many of each step (alone: all but

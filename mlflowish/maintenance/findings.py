@@ -34,7 +34,7 @@ KINDS: dict[str, Kind] = {
     "object-missing": Kind(
         "error", "an entry names an object that is not there", "the entry is forgotten, so it is computed again"
     ),
-    "reference-missing": Kind("error", "the catalog names an object that is not there", _COPY),
+    "reference-missing": Kind("error", "the catalog or a run names an object that is not there", _COPY),
     "reference-doomed": Kind("error", "the catalog names an object that is to be deleted"),
     "journal-damaged": Kind("error", "bytes of a journal are no records", _ASIDE),
     "journal-torn": Kind(
@@ -50,6 +50,7 @@ KINDS: dict[str, Kind] = {
     "hint-damaged": Kind("warning", "the catalog's hint leads nowhere", "removed: it is written again"),
     "lease-damaged": Kind("warning", "a lease makes no sense", "removed"),
     "lease-stale": Kind("note", "a lease that nobody renewed for a day", "removed"),
+    "unreadable": Kind("error", "a part of the store could not be looked at"),
     "link": Kind("error", "a symbolic link, which no store writes and none follows"),
     "stray": Kind("warning", "a file that is no part of a store; it is left alone"),
     "quarantine": Kind("note", "damaged bytes that were put aside; `gc` removes them"),

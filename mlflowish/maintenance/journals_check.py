@@ -38,9 +38,8 @@ _IN_MEMORY_BYTES = 64 << 20
 _KIND = Struct("<32x24s")
 
 
-def check_journals(check: Check) -> set[str]:
-    """Check every journal and segment; the kinds of records that there are."""
-    kinds: set[str] = set()
+def check_journals(check: Check, kinds: set[str]) -> None:
+    """Check every journal and segment; adds the kinds of records that there are."""
     for folder, pattern, look in (("journals", _JOURNAL, _check_journal), ("segments", _SEGMENT, _check_segment)):
         check.watch.begin(folder)
         # Listed at once: a repair writes into the folder that is being listed.
@@ -55,7 +54,6 @@ def check_journals(check: Check) -> set[str]:
                 look(check, info, match)
             except NotFoundError:
                 continue  # compacted meanwhile
-    return kinds
 
 
 def _check_journal(check: Check, info: ObjectInfo, match: re.Match[str]) -> None:

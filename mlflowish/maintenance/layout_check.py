@@ -25,6 +25,7 @@ _NAMES = re.compile(
     | leases/[0-9a-f]{{32}}/[0-9]+
     | spool/[0-9a-f]{{32}}-[0-9]{{8,}}\.log
     | quarantine/[^/]+
+    | spool/[0-9a-f]{{32}}-[0-9]{{8,}}\.log
     | catalog/.+
     | {RESERVED}/.+
     """,

@@ -12,9 +12,8 @@ from mlflowish.storage import ObjectRef
 _PATH = re.compile(r"objects/[0-9a-f]{2}/([0-9a-f]{64}(?:\.[A-Za-z0-9_-]{1,64})?)\Z")
 
 
-def check_objects(check: Check) -> dict[str, int]:
-    """Check every object; name and size of those that are right. Their number bounds the memory, not their bytes."""
-    present: dict[str, int] = {}
+def check_objects(check: Check, present: dict[str, int]) -> None:
+    """Check every object; adds name and size of those that are right. Their number bounds the memory."""
     check.watch.begin("objects")
     for info in check.storage.list("objects"):
         match = _PATH.match(info.path)
@@ -29,7 +28,6 @@ def check_objects(check: Check) -> dict[str, int]:
                 present[ref.name] = ref.size_bytes
         except NotFoundError:
             continue  # collected meanwhile
-    return present
 
 
 def _check_one(check: Check, ref: ObjectRef, path: str) -> bool:

@@ -1,16 +1,17 @@
-"""Who reaches which object: results of calls, values of the catalog."""
+"""Who reaches which object: results of calls, runs, values of the catalog."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
-from mlflowish.maintenance.records_check import by_key
 from mlflowish.storage import ObjectInfo, ObjectRef
 from mlflowish.store import Store
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
 from mlflowish.tracking import artifact_refs
+from mlflowish.tracking.reading import read_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,12 @@ class Stored:
 
     entry: Entry
     record_bytes: int
+
+
+def by_key(items: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, list[bytes]]]:
+    """All payloads of each key, of records in order of their keys."""
+    for key, group in groupby(items, key=lambda item: item[0]):
+        yield key, [payload for _, payload in group]
 
 
 def live_calls(store: Store) -> Iterator[Stored]:
@@ -37,7 +44,7 @@ def named_objects(store: Store, now_s: float, *, without: Collection[bytes] = ()
             if entry.id not in without:
                 yield from (ref.name for ref in entry.objects)
         yield from (part.object.name for part in records.live_parts(key, payloads, now_s))
-    yield from (ref.name for _, ref in catalog_references(store))
+    yield from (ref.name for _, ref in references(store))
     yield from (ref.name for ref in artifact_refs(store))
 
 
@@ -54,6 +61,8 @@ def name_of(info: ObjectInfo) -> str:
     return info.path.rpartition("/")[2]
 
 
-def catalog_references(store: Store) -> Iterator[tuple[str, ObjectRef]]:
-    """Every object that a value of the catalog names, with the key of that value."""
-    yield from ()
+def references(store: Store) -> Iterator[tuple[str, ObjectRef]]:
+    """Every object that runs and values of the catalog name, with who does: `runs/<id>`, or the key of the value."""
+    for record in read_runs(store, deleted=True):
+        for ref in record.refs:
+            yield f"runs/{record.run_id}", ref

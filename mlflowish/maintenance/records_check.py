@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import groupby
 
 import msgpack
 
 from mlflowish.errors import IntegrityError, NotFoundError, StateError
 from mlflowish.journals import Fold, Journals
+from mlflowish.maintenance.aside import put_good_copy
 from mlflowish.maintenance.checking import Check
+from mlflowish.maintenance.reach import by_key, references
 from mlflowish.storage import ObjectRef
 from mlflowish.store import dooms
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
+from mlflowish.tracking.records import unpack_batch, unpack_chunk, unpack_lines
 
 _KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE, records.PART)
 _FAULTS = (ValueError, TypeError, KeyError, IndexError, zlib.error, IntegrityError)
@@ -40,23 +42,28 @@ def check_calls(check: Check, present: dict[str, int]) -> None:
     _report_unreadable(check, journals, unreadable, records.fold, call_fault)
 
 
-def check_others(check: Check, kinds: set[str]) -> None:
-    """The records of other kinds that this version knows."""
-    for kind in sorted(kinds & _FAULT_OF.keys()):
-        check.watch.begin(kind)
-        journals, unreadable = check.store.journals(kind), []
-        for key, payload in journals.scan():
-            check.counts["other_records"] += 1
-            check.watch.advance()
-            if what := _FAULT_OF[kind](key, payload):
-                unreadable.append(f"{kind}/{key.hex()}: {what}")
-        _report_unreadable(check, journals, unreadable, None, _FAULT_OF[kind])
+def check_records(check: Check, kind: str) -> None:
+    """The records of another kind, if this version knows it."""
+    fault = _FAULT_OF.get(kind)
+    if fault is None:
+        return
+    check.watch.begin(kind)
+    journals, unreadable = check.store.journals(kind), []
+    for key, payload in journals.scan():
+        check.counts["other_records"] += 1
+        check.watch.advance()
+        if what := fault(key, payload):
+            unreadable.append(f"{kind}/{key.hex()}: {what}")
+    _report_unreadable(check, journals, unreadable, None, fault)
 
 
-def by_key(items: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, list[bytes]]]:
-    """All payloads of each key, of records in order of their keys."""
-    for key, group in groupby(items, key=lambda item: item[0]):
-        yield key, [payload for _, payload in group]
+def check_references(check: Check, present: dict[str, int]) -> None:
+    """Every object that runs and the catalog name is there."""
+    check.watch.begin("references")
+    for owner, ref in references(check.store):
+        check.counts["references"] += 1
+        if present.get(ref.name) != ref.size_bytes and (what := _missing(check, ref)):
+            check.found("reference-missing", owner, what, partial(put_good_copy, check.store, ref))
 
 
 def call_fault(key: bytes, payload: bytes) -> str:
@@ -96,18 +103,25 @@ def _accepted_fault(_: bytes, payload: bytes) -> str:
         return str(error) or type(error).__name__
 
 
-def _doom_fault(_: bytes, payload: bytes) -> str:
-    try:
-        dooms.unpack_doom(payload)
-    except _FAULTS as error:
-        return str(error)
-    return ""
+def _fault_by(unpack: Callable[[bytes], object]) -> Callable[[bytes, bytes], str]:
+    def fault(_: bytes, payload: bytes) -> str:
+        try:
+            unpack(payload)
+        except _FAULTS as error:
+            return str(error) or type(error).__name__
+        return ""
+
+    return fault
 
 
 _FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
     "fingerprints": _parts_fault,
     "accepted": _accepted_fault,
-    dooms.KIND: _doom_fault,
+    dooms.KIND: _fault_by(dooms.unpack_doom),
+    "runs": _fault_by(unpack_batch),
+    "metrics": _fault_by(unpack_chunk),
+    "run-console": _fault_by(unpack_lines),
+    "run-calls": _fault_by(unpack_lines),
 }
 
 

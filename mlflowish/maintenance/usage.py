@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlflowish.maintenance.reach import catalog_references, live_calls, name_of, named_objects, objects
+from mlflowish.maintenance.reach import live_calls, name_of, named_objects, objects, references
 from mlflowish.store import Store, Table, as_store
 from mlflowish.store.display import card
 from mlflowish.store.layout import read_layout
@@ -89,7 +89,7 @@ def du(store: Store | str | os.PathLike[str] | None = None) -> Usage:
     for stored in live_calls(opened):
         named = {ref.name for ref in stored.entry.objects}
         books.enter(("step", stored.entry.meta.step), named, stored.record_bytes)
-    for key, ref in catalog_references(opened):
+    for key, ref in references(opened):
         books.enter(_owner_of(key), {ref.name}, 0)
     reached = set(named_objects(opened, time.time()))
     unreached = [size for name, size in present.items() if name not in reached]
@@ -147,6 +147,6 @@ def _kind_of(path: str) -> str:
 
 
 def _owner_of(key: str) -> tuple[str, str]:
-    """Of a value of the catalog: `models/<name>/...` belongs to that model."""
+    """`models/<name>/...` belongs to that model, `runs/<id>` to runs."""
     parts = key.split("/")
-    return ("model", parts[1]) if parts[0] == "models" and len(parts) > 1 else ("catalog", parts[0])
+    return ("model", parts[1]) if parts[0] == "models" and len(parts) > 1 else ("all", parts[0])

@@ -9,7 +9,7 @@ from mlflowish.maintenance.findings import FsckReport
 from mlflowish.maintenance.journals_check import check_journals
 from mlflowish.maintenance.layout_check import check_layout, check_leases, check_names, check_remains
 from mlflowish.maintenance.objects_check import check_objects
-from mlflowish.maintenance.records_check import check_calls, check_others
+from mlflowish.maintenance.records_check import check_calls, check_records, check_references
 from mlflowish.store import Store, as_store
 
 
@@ -29,7 +29,7 @@ def fsck(
     written.
 
     Memory grows with the number of objects (about 200 bytes each) and findings, not with their bytes or with calls.
-    FormatVersionError if the store is of a newer version, StorageError if it cannot be reached.
+    FormatVersionError if the store is of a newer version, StorageError if its FORMAT cannot be reached.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-fsck") as store:
@@ -43,12 +43,16 @@ def fsck(
         opened.close()  # what this process itself holds can be mended too; it opens again by itself
     check = Check(opened, repair=repair, quick=quick, watch=watch)
     is_readable = check_layout(check)
-    check_names(check)
+    check.part("names", lambda: check_names(check))
     if is_readable:
-        present = check_objects(check)
-        kinds = check_journals(check)
-        check_calls(check, present)
-        check_others(check, kinds)
-    check_leases(check)
-    check_remains(check)
+        present: dict[str, int] = {}
+        kinds: set[str] = set()
+        check.part("objects", lambda: check_objects(check, present))
+        check.part("journals", lambda: check_journals(check, kinds))
+        check.part("calls", lambda: check_calls(check, present))
+        for kind in sorted(kinds):
+            check.part(kind, lambda kind=kind: check_records(check, kind))  # type: ignore[misc]
+        check.part("references", lambda: check_references(check, present))
+    check.part("leases", lambda: check_leases(check))
+    check.part("remains", lambda: check_remains(check))
     return check.report()

@@ -113,9 +113,12 @@ def misplaced_object(root: Path) -> None:
     path.rename(wrong)
 
 
-def link_folder(root: Path) -> None:
-    (root.parent / "outside").mkdir()
-    (root / "journals" / "runs").symlink_to(root.parent / "outside", target_is_directory=True)
+def linked(name: str) -> Callable[[Path], None]:
+    def link(root: Path) -> None:
+        (root.parent / "outside").mkdir()
+        (root / name).symlink_to(root.parent / "outside", target_is_directory=True)
+
+    return link
 
 
 def foreign_format(root: Path) -> None:
@@ -196,7 +199,8 @@ DAMAGES = [
     Damage("record of a later kind", "record-unknown", calls_record(b"\x77" + TAG), is_mended=False),
     Damage("lease that is none", "lease-damaged", lambda root: touch(root / "leases" / ("ab" * 16) / "0")),
     Damage("lease of the day before yesterday", "lease-stale", stale_lease),
-    Damage("linked folder", "link", link_folder, is_mended=False),
+    Damage("linked folder", "link", linked("journals/others"), is_mended=False),
+    Damage("linked folder of ours", "unreadable", linked("journals/runs"), is_mended=False, also=("link",)),
     Damage("foreign file", "stray", lambda root: touch(root / "objects" / "notes.txt"), is_mended=False),
     Damage("foreign name", "stray", lambda root: touch(root / "a file\n"), is_mended=False),
     Damage("put aside", "quarantine", lambda root: touch(root / "quarantine" / "abc-1"), is_mended=False),

@@ -58,7 +58,8 @@ class Keeping(RuleBasedStateMachine):
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mlflowish-keeping-"))
         url: Any = self.folder / "s" if self.where == "local" else f"memory://keeping-{next(_names)}"
-        self.handles = [mf.Store(url), mf.Store(url)]
+        options = {"fsync": "never"} if self.where == "local" else {}
+        self.handles = [mf.Store(url, **options), mf.Store(url, **options)]
         self.live: set[Made] = set()
 
     @rule(made=CALLS, handle=st.integers(0, 1))
