@@ -65,6 +65,7 @@ class Keeping(RuleBasedStateMachine):
     @rule(made=CALLS, handle=st.integers(0, 1))
     def call(self, made: Made, handle: int) -> None:
         name, number, content = made
+        self.refresh()
         with self.handles[handle], warnings.catch_warnings():
             warnings.simplefilter("error")
             call = STEPS[name].call(number, content)
@@ -74,10 +75,14 @@ class Keeping(RuleBasedStateMachine):
 
     @rule(made=CALLS, handle=st.integers(0, 1))
     def forget(self, made: Made, handle: int) -> None:
-        self.handles[handle].journals("calls").refresh()  # an entry of the other handle is seen at a miss, or so
+        self.refresh()
         with self.handles[handle]:
             assert STEPS[made[0]].forget(*made[1:]) == (made in self.live)
         self.live.discard(made)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """What one handle adds under a key that the other knows, that one sees when it looks for news: after 50 ms."""
         for store in self.handles:
             store.journals("calls").refresh()
 
@@ -90,8 +95,7 @@ class Keeping(RuleBasedStateMachine):
     def evict(self, handle: int, keep_last: int) -> None:
         report = mf.gc(self.handles[handle], dry_run=False, grace=0, keep_last=keep_last)
         left = 0
-        for store in self.handles:
-            store.journals("calls").refresh()
+        self.refresh()
         with self.handles[handle]:
             still = {made for made in self.live if STEPS[made[0]].is_cached(*made[1:])}
         left = len(self.live) - report.evicted.count
@@ -122,8 +126,7 @@ class Keeping(RuleBasedStateMachine):
             return
         self.handles[0].storage.delete(data.draw(st.sampled_from(paths)))
         mf.fsck(self.handles[handle], repair=True)
-        for store in self.handles:
-            store.journals("calls").refresh()
+        self.refresh()
         with self.handles[handle]:
             self.live = {made for made in self.live if STEPS[made[0]].is_cached(*made[1:])}
 
@@ -135,6 +138,7 @@ class Keeping(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "handles"):
+            self.refresh()
             with self.handles[1], warnings.catch_warnings():
                 warnings.simplefilter("error")
                 for name, number, content in sorted(self.live):
