@@ -44,10 +44,17 @@ class Catalog:
     {'versions': 1}
     """
 
-    def __init__(self, storage: Storage, prepare: Callable[[], object] | None = None) -> None:
-        """`prepare()` is called before the first commit of this handle."""
+    def __init__(
+        self,
+        storage: Storage,
+        prepare: Callable[[], object] | None = None,
+        is_doomed: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`prepare()` is called before the first commit of this handle. `is_doomed(name)`: was it announced elsewhere
+        that an object is to be deleted? The announcement comes before an epoch does."""
         self.storage = storage
         self._prepare = prepare
+        self._is_doomed = is_doomed
         self.log_at_rest = Log(storage)
         self.forget_threads()
         _handles.add(self)
@@ -61,7 +68,7 @@ class Catalog:
         self._committer = Committer(_Knowledge(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Catalog, (self.storage, self._prepare)
+        return Catalog, (self.storage, self._prepare, self._is_doomed)
 
     def __repr__(self) -> str:
         return f"Catalog({self.storage.url!r}, head={-1 if self._view is None else self._view.head})"
@@ -171,7 +178,8 @@ class Catalog:
         if not isinstance(comment, str):
             raise InvalidInputError(f"The comment of a transaction is text, found {comment!r:.100}", comment=comment)
         view = self.advance()
-        return Transaction(Snapshot(view, view.head, view.time_s), self.storage, given_id=given_id, comment=comment)
+        snapshot = Snapshot(view, view.head, view.time_s)
+        return Transaction(snapshot, self.storage, given_id=given_id, comment=comment, is_doomed=self._is_doomed)
 
     def _repeated(self, tx: Transaction) -> tuple[Any] | None:
         """The recorded result, if a transaction of this id is in the log."""

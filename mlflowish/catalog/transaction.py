@@ -21,7 +21,7 @@ from mlflowish.catalog.plain import (
     stamped,
 )
 from mlflowish.catalog.record import Change
-from mlflowish.catalog.view import DEAD, Snapshot, View
+from mlflowish.catalog.view import DEAD, EPOCH, Snapshot, View
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError, StateError
 from mlflowish.storage.base import Storage
 from mlflowish.storage.objects import ObjectRef, settle_object
@@ -37,8 +37,17 @@ class Transaction:
     must still be as it was seen: so transactions are serialisable, in the order of their slots.
     """
 
-    def __init__(self, snapshot: Snapshot, storage: Storage, *, given_id: str | None = None, comment: str = "") -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        storage: Storage,
+        *,
+        given_id: str | None = None,
+        comment: str = "",
+        is_doomed: Callable[[str], bool] | None = None,
+    ) -> None:
         self._snapshot, self._storage = snapshot, storage
+        self._is_doomed = is_doomed or (lambda name: False)
         self._given_id = _require_id(given_id)
         self.id: str = given_id or f"{snapshot.slot}.{os.urandom(16).hex()}"
         self.comment = comment
@@ -141,9 +150,11 @@ class Transaction:
         again, and it gets a name of its own.
         """
         self._require_open()
+        if refs:
+            self.read(EPOCH)
         for ref in refs:
             # The order matters: the epoch, then the dead, then what is there. A later doom changes what was read.
-            if self.read(DEAD + ref.name) is not None:
+            if self.read(DEAD + ref.name) is not None or self._is_doomed(ref.name):
                 raise ConflictError(
                     f"The object {ref.name} was given up by a garbage collection: store it again and refer to the name "
                     "that it gets then",

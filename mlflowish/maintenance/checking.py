@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from mlflowish.errors import FormatVersionError, MlflowishError, StorageError
+from mlflowish.errors import FormatVersionError, IntegrityError, MlflowishError, StorageError
 from mlflowish.maintenance.findings import MOST_FINDINGS, Finding, FsckReport
 from mlflowish.store import Store
 
@@ -69,7 +69,7 @@ class Check:
         """Look at one part of the store; one that cannot be read is a finding, and the others are looked at."""
         try:
             look()
-        except StorageError as error:
+        except (StorageError, IntegrityError) as error:
             self.found("unreadable", name, error.message)
 
     def is_old(self, modified_s: float) -> bool:

@@ -132,6 +132,8 @@ class _Collection:
         known = dooms.since()
         dooms.announce(name for name in unreached if name not in known)
         if unreached:
+            # Whoever refers to an object in the catalog at this moment is told to look for announcements again.
+            self.store.catalog.doom(())
             self.watch.begin("second look")
             unreached = self._unreached(unreached, [])
         # Those that were announced now wait where records may still be on their way.

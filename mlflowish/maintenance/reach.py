@@ -66,3 +66,6 @@ def references(store: Store) -> Iterator[tuple[str, ObjectRef]]:
     for record in read_runs(store, deleted=True):
         for ref in record.refs:
             yield f"runs/{record.run_id}", ref
+    for key, value in store.catalog.snapshot().scan(""):
+        for name, size_bytes in (value.get("refs") or ()) if isinstance(value, dict) else ():
+            yield key, ObjectRef(name, size_bytes)

@@ -103,6 +103,14 @@ def _accepted_fault(_: bytes, payload: bytes) -> str:
         return str(error) or type(error).__name__
 
 
+def _used_fault(_: bytes, payload: bytes) -> str:
+    try:
+        when, digest = msgpack.unpackb(payload)[:2]
+        return "" if isinstance(digest, bytes) and len(digest) == 16 and float(when) >= 0 else "it names no fingerprint"
+    except _FAULTS as error:
+        return str(error) or type(error).__name__
+
+
 def _fault_by(unpack: Callable[[bytes], object]) -> Callable[[bytes, bytes], str]:
     def fault(_: bytes, payload: bytes) -> str:
         try:
@@ -117,6 +125,7 @@ def _fault_by(unpack: Callable[[bytes], object]) -> Callable[[bytes, bytes], str
 _FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
     "fingerprints": _parts_fault,
     "accepted": _accepted_fault,
+    "used": _used_fault,
     dooms.KIND: _fault_by(dooms.unpack_doom),
     "runs": _fault_by(unpack_batch),
     "metrics": _fault_by(unpack_chunk),

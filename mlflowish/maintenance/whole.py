@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from mlflowish.maintenance.catalog_check import check_catalog
 from mlflowish.maintenance.checking import Check, Watch
 from mlflowish.maintenance.findings import FsckReport
 from mlflowish.maintenance.journals_check import check_journals
@@ -52,6 +53,7 @@ def fsck(
         check.part("calls", lambda: check_calls(check, present))
         for kind in sorted(kinds):
             check.part(kind, lambda kind=kind: check_records(check, kind))  # type: ignore[misc]
+        check.part("catalog", lambda: check_catalog(check))
         check.part("references", lambda: check_references(check, present))
     check.part("leases", lambda: check_leases(check))
     check.part("remains", lambda: check_remains(check))

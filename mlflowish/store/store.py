@@ -135,7 +135,7 @@ class Store:
             self.check_format()
             with self._lock:
                 if self._catalog is None:
-                    self._catalog = Catalog(self.storage, self.create)
+                    self._catalog = Catalog(self.storage, self.create, self._is_doomed)
                 found = self._catalog
         return found
 
