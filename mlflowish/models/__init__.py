@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflowish.models.flavors import Flavor, find_flavor, flavor_named, known_flavors, register_flavor
     from mlflowish.models.manifest import Manifest
+    from mlflowish.models.mlflow_export import export_mlflow
+    from mlflowish.models.mlflow_import import ImportedModel, import_mlflow
     from mlflowish.models.proxy import Model
     from mlflowish.models.signature import Signature, infer_signature
     from mlflowish.models.storing import StoredModel, open_model, store_model
 
 _HOMES = {
     **dict.fromkeys(["Flavor", "find_flavor", "flavor_named", "known_flavors", "register_flavor"], "flavors"),
+    "ImportedModel": "mlflow_import",
     "Manifest": "manifest",
     "Model": "proxy",
     "Signature": "signature",
     "StoredModel": "storing",
+    "export_mlflow": "mlflow_export",
+    "import_mlflow": "mlflow_import",
     "infer_signature": "signature",
     "open_model": "storing",
     "store_model": "storing",
@@ -29,12 +34,15 @@ _HOMES = {
 
 __all__ = [
     "Flavor",
+    "ImportedModel",
     "Manifest",
     "Model",
     "Signature",
     "StoredModel",
+    "export_mlflow",
     "find_flavor",
     "flavor_named",
+    "import_mlflow",
     "infer_signature",
     "known_flavors",
     "open_model",

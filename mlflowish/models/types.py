@@ -155,3 +155,8 @@ def _may_widen(found: pa.DataType, wanted: pa.DataType) -> bool:
         return bool(pa.types.is_signed_integer(wanted)) and found.bit_width <= wanted.bit_width
     room = wanted.bit_width - (1 if pa.types.is_signed_integer(wanted) else 0)
     return bool(found.bit_width <= room)
+
+
+def tensor_element(kind: pa.DataType) -> pa.DataType:
+    """The type of the numbers in a tensor; any other type itself."""
+    return kind.value_type if is_tensor(kind) else kind

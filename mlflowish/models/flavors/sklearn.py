@@ -7,7 +7,7 @@ names them in `trusted=`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import CapabilityError, IntegrityError, missing_extra
@@ -43,7 +43,9 @@ class SklearnFlavor(Flavor):
     def load(self, files: FileReader, options: Mapping[str, Any]) -> Any:
         match options:
             case {"format": "skops"}:
-                return _loaded(files)
+                return skops_model(
+                    bytes(files.read(_SKOPS)), _SKOPS, allow_pickle=files.allow_pickle, trusted=files.trusted
+                )
             case {"format": "pickle", "value": description}:
                 files.require_code("model/head")
                 return files.decoded("model", description)
@@ -74,19 +76,20 @@ def _dumped(model: Any) -> tuple[bytes, list[str]] | None:
         return None
 
 
-def _loaded(files: FileReader) -> Any:
+def skops_model(data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence[str]) -> Any:
+    """The model in the bytes of a skops file. Types that skops does not know are built if stored code may run, or if
+    each of them is named in `trusted`; CapabilityError otherwise, with `.types`."""
     try:
         import skops.io
     except ImportError as error:
         raise missing_extra("skops", needed_for="Loading a scikit-learn model stored by skops", cause=error) from error
-    data = bytes(files.read(_SKOPS))
     foreign = set(skops.io.get_untrusted_types(data=data))
-    if not files.allow_pickle and (unknown := sorted(foreign - set(files.trusted))):
+    if not allow_pickle and (unknown := sorted(foreign - set(trusted))):
         raise CapabilityError(
-            f"The file '{_SKOPS}' of this model was not loaded: it holds the types {', '.join(unknown)}, which run "
-            "code of their own, and the policy is allow_pickle=False. If you know them, load it with "
+            f"The file {path!r} of this model was not loaded: it holds the types {', '.join(unknown)}, which run code "
+            "of their own, and the policy is allow_pickle=False. If you know them, load it with "
             f"trusted={unknown!r}; if you trust everybody who writes to the store, with allow_pickle=True.",
-            path=_SKOPS,
+            path=path,
             types=unknown,
         )
     try:

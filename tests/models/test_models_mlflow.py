@@ -1,0 +1,234 @@
+"""MLflow's model folders: real MLflow loads ours and says the same, we load those that it wrote."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mlflowish as mf
+from mlflowish.models import export_mlflow, import_mlflow, open_model, store_model
+
+FRAME = pd.DataFrame({"a": np.linspace(0, 1, 40), "b": np.linspace(1, 3, 40)})
+TARGET = (FRAME.a > 0.4).astype(int).to_numpy()
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory):
+    """MLflow, which says nothing to the world and writes into a folder of its own."""
+    os.environ.update({"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"})
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+        import mlflow.sklearn
+
+        yield mlflow
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with warnings.catch_warnings():
+        # Those of MLflow and of what it calls are not ours to mend.
+        warnings.simplefilter("ignore")
+        yield
+
+
+def weighted(frame):
+    return (frame["a"] * 2 + frame["b"]).to_numpy()
+
+
+def sklearn_model():
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression().fit(FRAME, TARGET)
+
+
+def forest():
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(3, random_state=0).fit(FRAME, TARGET)
+
+
+def xgboost_classifier():
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(n_estimators=3, n_jobs=1).fit(FRAME, TARGET)
+
+
+def xgboost_booster():
+    import xgboost
+
+    return xgboost.train({"nthread": 1}, xgboost.DMatrix(FRAME, label=TARGET), num_boost_round=3)
+
+
+def lightgbm_booster():
+    return lightgbm_classifier().booster_
+
+
+def lightgbm_classifier():
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1, min_child_samples=2).fit(FRAME, TARGET)
+
+
+def function():
+    return weighted
+
+
+MODELS = [sklearn_model, forest, xgboost_classifier, xgboost_booster, lightgbm_booster, lightgbm_classifier, function]
+
+
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+def test_mlflow_loads_what_we_export_and_says_the_same(mlflow, store, tmp_path, make):
+    stored = store_model(store, make(), input_example=FRAME)
+    folder = export_mlflow(stored, tmp_path / "exported")
+    theirs = mlflow.pyfunc.load_model(str(folder))
+    assert np.array_equal(np.asarray(theirs.predict(FRAME)), np.asarray(stored.load().predict(FRAME)))
+    assert theirs.metadata.signature.inputs.input_names() == ["a", "b"]
+
+
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+def test_we_load_what_we_exported(store, tmp_path, make):
+    stored = store_model(store, make(), input_example=FRAME)
+    imported = import_mlflow(export_mlflow(stored, tmp_path / "exported"))
+    assert np.array_equal(imported.model.predict(FRAME), stored.load().predict(FRAME))
+    assert imported.signature.inputs.names == ["a", "b"]
+    again = store_model(store, imported.model)
+    assert open_model(store, again.manifest_ref).signature.inputs.names == ["a", "b"]
+
+
+def test_an_onnx_model_goes_there_and_back(mlflow, store, tmp_path):
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LinearRegression
+
+    data = FRAME.to_numpy("float32")
+    stored = store_model(store, to_onnx(LinearRegression().fit(data, TARGET), data[:1]), input_example=data)
+    folder = export_mlflow(stored, tmp_path / "exported")
+    theirs = mlflow.pyfunc.load_model(str(folder)).predict(data)
+    ours = import_mlflow(folder).model.predict(data)
+    assert np.array_equal(next(iter(theirs.values())), ours)
+
+
+def test_a_pytorch_model_goes_there_and_back(mlflow, store, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    data = FRAME.to_numpy("float32")
+    stored = store_model(store, torch.nn.Linear(2, 1), input_example=data)
+    folder = export_mlflow(stored, tmp_path / "exported")
+    theirs = mlflow.pyfunc.load_model(str(folder)).predict(data)
+    ours = import_mlflow(folder).model.predict(data)
+    assert np.array_equal(theirs, ours.numpy())
+    assert np.array_equal(ours.numpy(), stored.load().predict(data).numpy())
+
+
+def saved_sklearn(mlflow, path, signature):
+    mlflow.sklearn.save_model(sklearn_model(), path, signature=signature)
+
+
+def saved_sklearn_by_pickle(mlflow, path, signature):
+    mlflow.sklearn.save_model(sklearn_model(), path, signature=signature, serialization_format="cloudpickle")
+
+
+def saved_xgboost(mlflow, path, signature):
+    import mlflow.xgboost
+
+    mlflow.xgboost.save_model(xgboost_classifier(), path, signature=signature)
+
+
+def saved_lightgbm(mlflow, path, signature):
+    import mlflow.lightgbm
+
+    mlflow.lightgbm.save_model(lightgbm_booster(), path, signature=signature)
+
+
+@pytest.mark.parametrize(
+    "save", [saved_sklearn, saved_sklearn_by_pickle, saved_xgboost, saved_lightgbm], ids=lambda save: save.__name__
+)
+def test_we_load_what_mlflow_wrote(mlflow, store, tmp_path, save):
+    path = str(tmp_path / "theirs")
+    save(mlflow, path, mlflow.models.infer_signature(FRAME, TARGET))
+    imported = import_mlflow(path)
+    theirs = mlflow.pyfunc.load_model(path)
+    assert np.array_equal(imported.model.predict(FRAME), theirs.predict(FRAME))
+    assert str(imported.signature.inputs.field("a").type) == "double"
+    with pytest.raises(mf.InvalidInputError, match="column 'a' is missing"):
+        imported.model.predict(FRAME[["b"]])
+
+
+def test_we_load_a_pytorch_model_that_mlflow_wrote(mlflow, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    import mlflow.pytorch
+
+    model, data = torch.nn.Linear(2, 1), FRAME.to_numpy("float32")
+    path = str(tmp_path / "theirs")
+    mlflow.pytorch.save_model(model, path, serialization_format="pickle")
+    assert np.array_equal(
+        import_mlflow(path).model.predict(data).numpy(), model(torch.as_tensor(data)).detach().numpy()
+    )
+    with pytest.raises(mf.CapabilityError, match=r"model\.pth"):
+        import_mlflow(path, allow_pickle=False)
+
+
+def test_pickles_in_a_folder_obey_the_policy(mlflow, tmp_path):
+    path = str(tmp_path / "theirs")
+    saved_sklearn_by_pickle(mlflow, path, None)
+    with pytest.raises(mf.CapabilityError, match=r"model\.pkl was not loaded"):
+        import_mlflow(path, allow_pickle=False)
+
+
+def test_types_that_a_folder_vouches_for_itself_are_not_believed(store, tmp_path):
+    folder = export_mlflow(store_model(store, forest()), tmp_path / "exported")
+    with pytest.raises(mf.CapabilityError, match=r"_tree\.Tree") as caught:
+        import_mlflow(folder, allow_pickle=False)
+    import_mlflow(folder, allow_pickle=False, trusted=tuple(caught.value.types))
+
+
+@pytest.mark.parametrize("hostile", ["../outside.pkl", "/etc/passwd"])
+def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path, hostile):
+    (tmp_path / "outside.pkl").write_bytes(b"")
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text(f"flavors:\n  sklearn:\n    pickled_model: {hostile}\n")
+    with pytest.raises(mf.IntegrityError, match="outside"):
+        import_mlflow(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[1", mf.IntegrityError),
+        ("7", mf.IntegrityError),
+        ("flavors: [a]", mf.IntegrityError),
+        ("flavors:\n  spark: {}\n", mf.CapabilityError),
+        ("flavors:\n  xgboost:\n    model_class: os.system\n    data: MLmodel\n", mf.IntegrityError),
+        ("flavors:\n  sklearn:\n    pickled_model: gone\n", mf.NotFoundError),
+        ("flavors:\n  sklearn: {}\n", mf.IntegrityError),
+    ],
+)
+def test_an_mlmodel_that_makes_no_sense_is_refused(tmp_path, text, error):
+    (tmp_path / "MLmodel").write_text(text)
+    with pytest.raises(error):
+        import_mlflow(tmp_path)
+
+
+def test_a_folder_that_is_none_or_in_use_is_refused(store, tmp_path):
+    with pytest.raises(mf.NotFoundError, match="no MLmodel"):
+        import_mlflow(tmp_path)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("")
+    with pytest.raises(mf.AlreadyExistsError):
+        export_mlflow(store_model(store, {}), tmp_path / "used")
+
+
+def test_what_is_written_is_yaml(store, tmp_path):
+    import yaml
+
+    stored = store_model(store, sklearn_model(), metadata={"note": "a: b\n# c", "deep": [1, {"x": None}], "none": []})
+    folder = export_mlflow(stored, tmp_path / "exported")
+    assert yaml.safe_load((folder / "MLmodel").read_text())["metadata"] == dict(stored.manifest.metadata)
+    assert yaml.safe_load((folder / "python_env.yaml").read_text())["dependencies"] == ["-r requirements.txt"]
+    pip = yaml.safe_load((folder / "conda.yaml").read_text())["dependencies"][-1]["pip"]
+    assert any(line.startswith("scikit-learn==") for line in pip)
