@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import statistics
 import sys
 import time
 
@@ -44,20 +45,39 @@ def opened_and_hit(folder, a, b):
 
 
 def stored(folder, megabytes):
-    """Seconds to store an array that is there already, to write its raw bytes, and how far memory rose at its peak."""
+    """Median seconds to store an array that is there already, and until it is flushed; the same of its raw bytes, in
+    turn with it; and how far memory rose at its peak."""
     import workloads
 
     import mlflowish as mf
+    from mlflowish.storage.settling import wait_until_settled
 
     step = mf.step(store=mf.Store(folder), ignore="array")(given)
     step(0, workloads.ramp(1, 0))
     array = workloads.ramp(int(megabytes), 1)
-    raw_s = min(_raw_write(folder.parent / "raw.bin", array, is_flushed=False) for _ in range(2))
-    flushed_s = min(_raw_write(folder.parent / "raw.bin", array, is_flushed=True) for _ in range(2))
-    before = _reset_peak()
-    start = time.perf_counter()
-    step(1, array)
-    return {"seconds": time.perf_counter() - start, "added": _peak() - before, "raw": raw_s, "flushed": flushed_s}
+    rounds = 5 if array.nbytes > 500e6 else 1
+    raw_s, flushed_s, seconds, settled_s, added = [], [], [], [], []
+    for number in range(rounds):
+        written, flushed = _raw_write(folder.parent / "raw.bin", array)
+        raw_s.append(written)
+        flushed_s.append(flushed)
+        array[0] = number  # another object
+        before = _reset_peak()
+        start = time.perf_counter()
+        step(rounds - number, array)
+        seconds.append(time.perf_counter() - start)
+        wait_until_settled()
+        settled_s.append(time.perf_counter() - start)
+        added.append(_peak() - before)
+    return {
+        "seconds": statistics.median(seconds),
+        "settled": statistics.median(settled_s),
+        "added": max(added),
+        "raw": statistics.median(raw_s),
+        "flushed": statistics.median(flushed_s),
+        "ratio": statistics.median(a / b for a, b in zip(seconds, raw_s, strict=True)),
+        "flushed_ratio": statistics.median(a / b for a, b in zip(settled_s, flushed_s, strict=True)),
+    }
 
 
 def loaded(folder, megabytes):
@@ -101,7 +121,7 @@ def imported(_folder):
     return {"package": package, "modules": modules, "step": step, "step_modules": len(sys.modules) - before}
 
 
-def _raw_write(path, array, *, is_flushed):
+def _raw_write(path, array):
     import numpy as np
 
     data = memoryview(array.view(np.uint8))
@@ -109,11 +129,11 @@ def _raw_write(path, array, *, is_flushed):
     with open(path, "wb", buffering=0) as file:
         for at in range(0, len(data), 4 << 20):
             file.write(data[at : at + (4 << 20)])
-        if is_flushed:
-            os.fsync(file.fileno())
-    seconds = time.perf_counter() - start
+        written = time.perf_counter() - start
+        os.fsync(file.fileno())
+        flushed = time.perf_counter() - start
     path.unlink()
-    return seconds
+    return written, flushed
 
 
 def _reset_peak():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import workloads
+from blake3 import blake3
 
 import mlflowish as mf
 
@@ -23,10 +25,17 @@ WITH_JOBLIB = pytest.mark.parametrize("peer", ["mlflowish", "joblib"])
 def measured(measure, folder, *arguments):
     """What `fresh.py` measures in a process of its own."""
     command = [sys.executable, str(HERE / "fresh.py"), measure, str(folder), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    environment = {**compiled(folder), "PYTHONWARNINGS": "error"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def compiled(folder):
+    """An environment in which modules are compiled once, as an installed package is."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(pathlib.Path(folder).with_name("bytecode"))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
 
 
 def files_below(folder):
@@ -128,22 +137,15 @@ def fill(store, count):
 # -- large arguments -------------------------------------------------------------------------------
 
 
-@WITH_JOBLIB
-@pytest.mark.benchmark(group="hit, 1 MB array in")
-def test_hit_on_a_megabyte_array(benchmark, tmp_path, peer):
-    function = workloads.cached_by(peer, tmp_path, workloads.size_of)
-    array = np.random.default_rng(1).random(125_000)
-    function(array)
-    assert benchmark(function, array) == 125_000
-
-
-@WITH_JOBLIB
-@pytest.mark.benchmark(group="hit, 80 MB array in")
-def test_hit_on_a_large_array(benchmark, tmp_path, peer, full):
-    function = workloads.cached_by(peer, tmp_path, workloads.size_of)
-    array = np.random.default_rng(1).random(10_000_000 if full else 1_000_000)
-    function(array)
-    assert benchmark.pedantic(function, (array,), rounds=5 if full else 1) == len(array)
+@pytest.mark.parametrize("megabytes", [1, pytest.param(80, marks=pytest.mark.nightly)])
+def test_hit_on_an_array(figures, tmp_path, megabytes, full):
+    array = np.random.default_rng(1).random(125_000 * megabytes)
+    peers = {peer: workloads.cached_by(peer, tmp_path, workloads.size_of) for peer in ("mlflowish", "joblib")}
+    runners: dict[str, object] = {peer: lambda call=call: call(array) for peer, call in peers.items()}
+    runners["md5 of its bytes"] = lambda: hashlib.md5(array, usedforsecurity=False).digest()
+    runners["BLAKE3, one thread"] = lambda: blake3(array.view(np.uint8)).digest()
+    assert {runners[peer]() for peer in peers} == {len(array)}
+    figures.race(f"hit, {megabytes} MB array in", runners, rounds=(300 if megabytes == 1 else 11) if full else 1)
 
 
 @WITH_JOBLIB
@@ -182,7 +184,10 @@ def test_storing_and_loading_a_huge_array(figures, tmp_path, megabytes):
     name = f"{megabytes} MB array"
     figures.add(f"{name}: store", "mlflowish", stored["seconds"])
     figures.add(f"{name}: store", "raw bytes written", stored["raw"])
-    figures.add(f"{name}: store", "raw bytes flushed", stored["flushed"])
+    figures.add(f"{name}: store", "median of ratios to it", stored["ratio"], "x")
+    figures.add(f"{name}: store, flushed", "mlflowish", stored["settled"])
+    figures.add(f"{name}: store, flushed", "raw bytes flushed", stored["flushed"])
+    figures.add(f"{name}: store, flushed", "median of ratios to it", stored["flushed_ratio"], "x")
     figures.add(f"{name}: memory added", "storing", stored["added"] / 1e6, "MB")
     figures.add(f"{name}: memory added", "loading", loaded["added"] / 1e6, "MB")
     figures.add(f"{name}: hit", "first in a process", loaded["first"])
@@ -194,16 +199,23 @@ def test_storing_and_loading_a_huge_array(figures, tmp_path, megabytes):
 
 
 def test_import(figures, tmp_path, full):
+    programs = {
+        "python -c pass": "pass",
+        "import mlflowish": "import mlflowish",
+        "mlflowish.step reached": "import mlflowish; mlflowish.step",
+        "import diskcache": "import diskcache",
+        "import joblib": "import joblib",
+    }
+    environment = compiled(tmp_path)
     for _ in range(10 if full else 1):
-        figures.add("process start", "python -c pass", started("pass"))
-        figures.add("process start", "import mlflowish", started("import mlflowish"))
-        figures.add("process start", "mlflowish.step reached", started("import mlflowish; mlflowish.step"))
+        for who, code in programs.items():
+            figures.add("process start", who, started(code, environment))
     found = measured("imported", tmp_path)
     figures.add("modules", "import mlflowish", found["modules"], "modules")
     figures.add("modules", "mlflowish.step reached", found["step_modules"], "modules")
 
 
-def started(code):
+def started(code, environment):
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     return time.perf_counter() - start
