@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mlflowish.hashing.instances import attributes_part
@@ -102,7 +102,11 @@ def raw_buffers(array: Any) -> Iterator[Any]:
     if array.size == 0:
         return
     inexact = array.dtype.kind in "fcb" and array.dtype.isbuiltin != 2
-    for flat in _pieces(array, inexact):
+    if array.nbytes <= LOOK_BYTES and array.flags.c_contiguous:
+        pieces: Iterable[Any] = (array.reshape(-1),)
+    else:
+        pieces = _pieces(array, inexact)
+    for flat in pieces:
         yield (_clean(flat) if inexact and _needs_cleaning(flat) else flat).view(np.uint8)
 
 
@@ -146,8 +150,7 @@ def _needs_cleaning(flat: Any) -> bool:
     if size > 8:
         return True
     # The least element is NaN exactly if there is a NaN. (A dot product is faster, but waits for threads of BLAS.)
-    with np.errstate(invalid="ignore"):
-        least = flat.min()
+    least = flat.min()
     return bool(least != least)
 
 

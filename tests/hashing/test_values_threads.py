@@ -82,3 +82,20 @@ def test_a_child_that_is_forked_while_others_hash_can_hash() -> None:
         """
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=120, check=True)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", "<c8", "<c16", "<g"])
+def test_a_signalling_nan_is_a_nan_and_no_warning(dtype: str) -> None:
+    array = np.arange(6, dtype=dtype)
+    array[2] = np.nan
+    signalling = array.copy()
+    numbers = signalling.view(signalling.real.dtype)
+    bits = {2: "<u2", 4: "<u4", 8: "<u8"}.get(numbers.dtype.itemsize)
+    if bits is not None:
+        # The highest bit of the fraction makes a NaN quiet; another one keeps it from being an infinity.
+        quiet_bit = {2: 1 << 9, 4: 1 << 22, 8: 1 << 51}[numbers.dtype.itemsize]
+        raw = numbers.view(bits)
+        place = int(np.flatnonzero(np.isnan(numbers))[0])
+        raw[place] = (int(raw[place]) & ~quiet_bit) | 1
+        assert np.isnan(numbers[place])
+    assert digest(signalling) == digest(array)
