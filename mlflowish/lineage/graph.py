@@ -37,6 +37,8 @@ class Lineage:
         self._calls = calls
         self._roots = tuple(roots)
         self.roots = tuple(node.id for node in self._roots)
+        # What a run or a model says itself: the calls that it is made of.
+        self._said: dict[str, tuple[str, ...]] = {node.id: node.made_by for node in self._roots}
         self.graph: nx.DiGraph = nx.DiGraph()
         self.truncated = False
         for node in self._roots:
@@ -73,12 +75,10 @@ class Lineage:
 
     def _above(self, node_id: str) -> Iterator[tuple[Node, Edge]]:
         kind, _, name = node_id.partition(":")
-        if kind == "run":
-            for key in self._calls.index().by_run.get(name, ()):
-                yield self._call(key), Edge(f"call:{key}", node_id, "call")
-        elif kind != "call":
-            for key in self.graph.nodes[node_id].get("made_by", ()) if node_id in self.graph else ():
-                yield self._call(key), Edge(f"call:{key}", node_id, "made")
+        if kind != "call":
+            role = "call" if kind == "run" else "made"
+            for key in self._said.get(node_id, ()):
+                yield self._call(key), Edge(f"call:{key}", node_id, role)
         elif (call := self._calls.get(name)) is not None:
             for edge in nodes.sources(call):
                 yield self._call(edge.source.removeprefix("call:")), edge
@@ -87,8 +87,8 @@ class Lineage:
     def _below(self) -> Step:
         index = self._calls.index()
         made: dict[str, list[Node]] = {}
-        for node, keys in nodes.made_by(self._calls):
-            for key in keys:
+        for node in nodes.made_by(self._calls):
+            for key in node.made_by:
                 made.setdefault(key, []).append(node)
 
         def below(node_id: str) -> Iterator[tuple[Node, Edge]]:
@@ -105,8 +105,8 @@ class Lineage:
                             yield self._call(key), edge
                 for node in made.get(name, ()):
                     yield node, Edge(node_id, node.id, "made")
-            elif kind == "run":
-                for key in index.by_run.get(name, ()):
+            else:
+                for key in self._said.get(node_id, ()):
                     yield from below(f"call:{key}")
 
         return below

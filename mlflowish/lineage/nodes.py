@@ -13,12 +13,14 @@ from mlflowish.lineage.calls import Calls, Index, Known
 @dataclass(frozen=True, slots=True)
 class Node:
     """One thing in a graph. `id` begins with its kind: `call:<key>`, `data:<digest>`, `run:<id>`, or it is the name of
-    what a catalog holds (`models/churn/versions/3`)."""
+    what a catalog holds (`models/versions/churn/000000003`). `made_by`: keys of the calls that a run or a model is
+    made of; of other things their records say it."""
 
     id: str
     kind: str
     label: str
     facts: dict[str, Any] = field(default_factory=dict)
+    made_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,20 @@ def targets(call_key: str, index: Index) -> Iterator[str]:
     yield from index.by_child.get(call_key, ())
 
 
-def made_by(calls: Calls) -> Iterator[tuple[Node, list[str]]]:
-    """What the catalog says that calls have made: any value with a list `made_by` of keys, and its name."""
+def made_by(calls: Calls) -> Iterator[Node]:
+    """What the catalog says that calls have made: each value with a `source` that has the `key` of a call."""
     for key, value in calls.store.catalog.snapshot().scan(""):
-        if isinstance(value, dict) and isinstance(value.get("made_by"), list):
-            kind = key.partition("/")[0].removesuffix("s")
-            stage = value.get("stage")
-            yield Node(key, kind, key, {"stage": stage} if stage else {}), [str(made) for made in value["made_by"]]
+        source = value.get("source") if isinstance(value, dict) else None
+        if isinstance(source, dict) and isinstance(source.get("key"), str):
+            yield catalog_node(key, value, (source["key"],))
+
+
+def catalog_node(key: str, value: dict[str, Any], sources: tuple[str, ...]) -> Node:
+    """A node for a value of the catalog: its kind is the first part of its key, its label the last two."""
+    *_, name, number = ["", *key.split("/")]
+    kind = key.partition("/")[0].removesuffix("s")
+    label = f"{name} {number.lstrip('0') or number}"
+    return Node(key, kind, label, {"stage": value["stage"]} if value.get("stage") else {}, sources)
 
 
 def is_literal(text: str) -> bool:

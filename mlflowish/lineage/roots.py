@@ -38,9 +38,10 @@ def of(thing: Any, *, store: Store | str | None = None) -> Lineage:
 
 
 def _roots(calls: Calls, thing: Any) -> list[Node]:
-    offered = getattr(thing, "__lineage__", None)
-    if offered is not None and not isinstance(thing, type):
-        return [Node(node_id, kind, label, dict(facts)) for node_id, kind, label, facts in offered()]
+    offered = getattr(type(thing), "__lineage__", None)
+    if offered is not None:
+        node_id, kind, label, facts, made_by = offered(thing)
+        return [Node(node_id, kind, label, dict(facts), tuple(made_by))]
     if hasattr(thing, "uncached_reason") and hasattr(thing, "key"):
         return [_of_call(calls, thing)]
     if isinstance(thing, str) and _HEX.match(thing):

@@ -174,6 +174,13 @@ class Run:
                 found[name] = values[-1]
         return found
 
+    def __lineage__(self) -> tuple[str, str, str, dict[str, Any], tuple[str, ...]]:
+        """How it stands in a lineage: its node, and the keys of its calls, hits too."""
+        record = self.record
+        facts = {"run_id": self.run_id, "experiment": record.experiment, "status": record.status}
+        keys = [row[1] for row in reading.read_calls(self.store, self.run_id)]
+        return f"run:{self.run_id}", "run", record.name, facts, tuple(dict.fromkeys(key for key in keys if key))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Run, (self.store, self.run_id)
 

@@ -256,3 +256,36 @@ def test_a_changed_helper_is_told_with_both_sources(monkeypatch):
     helper[0] = other
     [(_, found)] = [d for d in one_side.diff(mf.lineage.of(use.call(2))) if d[1].kind == "function"][:1]
     assert "x * 2" in found.old or "x * 3" in found.new
+
+
+def test_a_run_has_its_calls_behind_it_hits_too():
+    first = load(10)
+    with mf.start_run("training") as run:
+        train(load(10), lr=0.3)
+        assert load(10) is not first
+    behind = mf.lineage.of(run)
+    assert labels(behind) == ["load", "train", "training"]
+    assert ("train", "training", "call") in edges(behind)
+
+
+def test_downstream_of_data_reaches_what_the_catalog_says_was_made(store):
+    key = train.call(load(7)).key
+
+    def register(tx):
+        tx.put("models/versions/churn/000000003", {"source": {"key": key}, "stage": "production"})
+
+    store.transact(register)
+    reached = mf.lineage.of(load.call(7)).downstream()
+    assert reached.graph.nodes["models/versions/churn/000000003"]["label"] == "churn 3"
+    assert reached.graph.nodes["models/versions/churn/000000003"]["stage"] == "production"
+
+
+def test_a_thing_may_say_itself_what_it_is_made_of():
+    class Thing:
+        def __lineage__(self):
+            return "things/1", "thing", "my thing", {"colour": "red"}, (key,)
+
+    key = train.call(load(3)).key
+    behind = mf.lineage.of(Thing())
+    assert labels(behind) == ["load", "my thing", "train"]
+    assert behind.graph.nodes["things/1"]["colour"] == "red"
