@@ -63,12 +63,24 @@ def steps(location: Location, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("key")
+@click.argument("key", metavar="RUN|KEY")
 @store_options
 @json_option
 def show(key: str, location: Location, as_json: bool) -> None:
-    """One stored call. KEY: the key as `Call.key` has it, or the first digits of it."""
+    """One run, or one stored call. RUN: an id or name. KEY: as `Call.key` has it. The first digits of either do."""
+    from mlflowish.cli.runs import show_run
+    from mlflowish.tracking import Run, find_run
+
     store = location.open()
+    try:
+        record = find_run(store, key)
+    except NotFoundError as error:
+        if re.fullmatch(f"[0-9a-f]{{{_SHORTEST_PREFIX},32}}", key.lower()) is None:
+            message = f"{error.message}; a call is named by {_SHORTEST_PREFIX} to 32 hex digits of its key"
+            raise NotFoundError(message, **error.data) from None
+    else:
+        show_run(Run(store, record.run_id, record), as_json=as_json)
+        return
     found = _by_prefix(store, key)
     if as_json:
         print_json({"store": store.url, "calls": [_document(call) for call in found]})

@@ -203,7 +203,8 @@ class Store:
 
     def compact(self) -> None:
         """Merge journals into segments now. It happens by itself; this is for impatient people and tests."""
-        for kind in ("calls", "fingerprints", "accepted"):
+        found = (info.path.split("/") for folder in ("journals", "segments") for info in self.storage.list(folder))
+        for kind in sorted({parts[1] for parts in found if len(parts) == 3}):
             self.journals(kind).compact(records.fold if kind == "calls" else None)
 
     def flush(self) -> None:
