@@ -21,6 +21,7 @@ from typing import Any
 
 from mlflowish.errors import MlflowishError
 from mlflowish.hashing.fingerprint import Fingerprint, code_identity, is_identified, static_identity
+from mlflowish.hashing.loading import Loaded, place_of_module
 from mlflowish.hashing.packages import realm_of_file
 
 _TOOL_NAME = "mlflowish"
@@ -31,7 +32,10 @@ _QUICK_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class ObservedRef:
-    """A project function that ran although the fingerprint did not foresee it: where it is, and what it was."""
+    """A project function that ran although the fingerprint did not foresee it: where it is, and what it was.
+
+    Without a name it is a whole module, of which values may have been read; without a module, a source file by path.
+    """
 
     module: str
     qualname: str
@@ -43,7 +47,7 @@ class Watch:
     watched.
     """
 
-    __slots__ = ("_fingerprint", "_on", "_parent", "_token", "codes", "strangers")
+    __slots__ = ("_fingerprint", "_modules", "_on", "_parent", "_token", "codes", "strangers")
 
     def __init__(self, fingerprint: Fingerprint | None, *, on: bool) -> None:
         self.codes: dict[int, CodeType] = {}
@@ -53,8 +57,10 @@ class Watch:
         self._on = on
         self._parent: Watch | None = None
         self._token: Token[Watch | None] | None = None
+        self._modules = Loaded()
 
     def __enter__(self) -> Watch:
+        self._modules.begin()
         if self._on:
             self._parent = _current.get()
             self._token = _current.set(self)
@@ -64,6 +70,7 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._modules.end()
         if self._token is not None:
             _monitor.stop(self)
             _current.reset(self._token)
@@ -80,12 +87,17 @@ class Watch:
         known = _observed.setdefault(fingerprint.digest, {})
         for code in list(self.codes.values()):
             if code not in fingerprint.codes and not is_identified(code):
-                place = _place(code)
-                if place is not None and place not in known:
-                    digest = _digest_at(*place)
-                    if digest is not None:
-                        known[place] = ObservedRef(*place, digest)
+                _note(_place(code, self._modules.search), known)
+        for module in self._modules.places(fingerprint):
+            _note(module, known)
         return list(known.values())
+
+
+def _note(place: tuple[str, str] | None, known: dict[tuple[str, str], ObservedRef]) -> None:
+    if place is not None and place not in known:
+        digest = _digest_at(*place)
+        if digest is not None:
+            known[place] = ObservedRef(*place, digest)
 
 
 def watching(fingerprint: Fingerprint | None, *, last_duration_s: float | None = None) -> Watch:
@@ -219,18 +231,27 @@ class _Monitor:
 _monitor = _Monitor()
 
 
-def _place(code: CodeType) -> tuple[str, str] | None:
-    """(module, name at its top level) of the function that a code object belongs to; None if it has no such place."""
+def _place(code: CodeType, search: list[str]) -> tuple[str, str] | None:
+    """(module, name at its top level) of the function that a code object belongs to.
+
+    Code without such a name (a lambda, the body of a module) is the whole module; None if no source is known.
+    """
     top = code.co_qualname.partition(".<locals>")[0].partition(".")[0]
-    if top.startswith("<"):
-        return None
+    home = None
     for name, module in list(sys.modules.items()):
         namespace = getattr(module, "__dict__", None)
-        if namespace is None or top not in namespace:
+        if namespace is None:
             continue
-        if namespace.get("__file__") == code.co_filename or _defined_in(namespace[top], code):
+        if namespace.get("__file__") == code.co_filename:
+            home = name
+            # A module that the search path does not lead to is known by its file.
+            if top in namespace and place_of_module(name, code.co_filename, search) == (name, ""):
+                return name, top
+        elif top in namespace and _defined_in(namespace[top], code):
             return name, top
-    return None
+    if home is None and not top.startswith("<module"):
+        return None
+    return place_of_module(home, code.co_filename, search)
 
 
 def _defined_in(found: Any, code: CodeType) -> bool:
@@ -240,19 +261,26 @@ def _defined_in(found: Any, code: CodeType) -> bool:
 
 def _digest_at(module: str, name: str) -> bytes | None:
     """The identity of what a module has under a name: from its source, so that it need not be loaded."""
+    known = _verified.get((module, name))
+    if known is not None and known.holds():
+        return known.digest
     try:
         found = static_identity(module, name)
         if found is not None:
-            return found
+            _verified[module, name] = found
+            return found.digest
         live = getattr(sys.modules.get(module), "__dict__", {}).get(name)
         return code_identity(live, f"{module}.{name}") if live is not None else None
     except MlflowishError:
         return None
 
 
+_verified: dict[tuple[str, str], Fingerprint] = {}
+
+
 def report(refs: Iterable[ObservedRef]) -> str:
     """A sentence for people about functions that were observed and not foreseen."""
-    names = ", ".join(sorted({f"{ref.module}.{ref.qualname}" for ref in refs}))
+    names = ", ".join(sorted({f"{ref.module}.{ref.qualname}".strip(".") for ref in refs}))
     return (
         f"{names} ran, although the code does not show it; declare it with depends=[...] so that edits are always seen."
     )

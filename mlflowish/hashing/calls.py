@@ -17,6 +17,11 @@ _NAME_BLIND = frozenset(
     {"map", "filter", "sorted", "min", "max", "sum", "any", "all", "reduce", "isinstance", "issubclass", "iter", "next",
      "callable", "partial", "list", "tuple", "set", "len", "zip", "enumerate", "super", "type", "getattr", "hasattr"}
 )  # fmt: skip
+# Calls that make text of what they are given.
+_SHOWS = frozenset({"repr", "str", "ascii", "format", "print"})
+# Calls that take the name of a module for the name of a log, which no result shows.
+_NAMES_A_LOG = frozenset({"getLogger", "get_logger", "getChild"})
+_IMPORTS = frozenset({"import_module", "__import__", "run_module", "resolve_name"})
 # Methods of frames that evaluate text with the names of the frame around them: `df.query("a > @LIMIT")`.
 _EVALUATES_TEXT = frozenset({"query", "eval"})
 
@@ -50,7 +55,10 @@ class Calls(Names):
         for position, argument in enumerate(node.args):
             if position == 0 and chained:
                 continue
-            self.argument(argument, escapes=not blind)
+            if name in _NAMES_A_LOG and isinstance(argument, ast.Name) and argument.id == "__name__":
+                self.text("__name__")
+                continue
+            self.argument(argument, escapes=not blind, shown=outside and name in _SHOWS)
         for keyword in node.keywords:
             self.out += b"**" if keyword.arg is None else b"k"
             if keyword.arg is not None:
@@ -63,9 +71,9 @@ class Calls(Names):
         """Visit what is called, indexed or iterated: that does not look at the name of a function."""
         self.argument(node, escapes=False)
 
-    def argument(self, node: ast.expr, *, escapes: bool) -> None:
+    def argument(self, node: ast.expr, *, escapes: bool, shown: bool = False) -> None:
         if isinstance(node, (ast.Name, ast.Attribute)):
-            self.read(node, escapes=escapes)
+            self.read(node, escapes=escapes, shown=shown)
         else:
             self.visit(node)
 
@@ -82,7 +90,7 @@ class Calls(Names):
     def reflection(self, node: ast.Call, name: str, *, outside: bool) -> None:
         """Calls that reach code by text: what the text names becomes a reference where it is constant."""
         first = node.args[0] if node.args else None
-        if name in {"import_module", "__import__"}:
+        if name in _IMPORTS:
             self.import_by_text(first)
         elif outside and name in {"eval", "exec"} and isinstance(first, ast.Constant) and isinstance(first.value, str):
             self.evaluate(first.value, name)
@@ -95,16 +103,27 @@ class Calls(Names):
 
     def import_by_text(self, first: ast.expr | None) -> None:
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            dots = len(first.value) - len(first.value.lstrip("."))
-            origin = ImportOrigin(dots, first.value[dots:], None)
-            self.outside(first.value, (), origin=origin, escapes=True)
+            text = first.value.partition(":")[0]
+            dots = len(text) - len(text.lstrip("."))
+            origin = ImportOrigin(dots, text[dots:], None)
+            self.outside(text, (), origin=origin, escapes=True)
             return
         prefix = _constant_prefix(first)
-        if "." in prefix.strip("."):
+        if "." in prefix.lstrip("."):
             package = prefix.rpartition(".")[0]
             self.outside(package, (), origin=ImportOrigin(0, package, "*"), escapes=True)
-        else:
+        elif not self.names_module(first):
             self.dynamic.add("import_module")
+
+    def names_module(self, node: ast.expr | None) -> bool:
+        """Mark what the name of a module is made of; whether that is one name from outside, and nothing else."""
+        alone = False
+        for part in ast.walk(node) if node is not None else ():
+            root, path = chain(part)
+            if root and scopes.owner(self.scope, root) is None:
+                self.outside(root, path, escapes=True, imports=True)
+                alone |= part is node
+        return alone
 
     def evaluate(self, text: str, name: str) -> None:
         try:
@@ -129,6 +148,15 @@ class Calls(Names):
         self.quiet(node.value)
         self.visit(node.slice)
         self.close()
+
+
+def chain(node: ast.AST) -> tuple[str, tuple[str, ...]]:
+    """A name and the attributes read from it; an empty name for anything else."""
+    attrs: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attrs.append(node.attr)
+        node = node.value
+    return (node.id, tuple(reversed(attrs))) if isinstance(node, ast.Name) else ("", ())
 
 
 def last_name(node: ast.expr) -> str:

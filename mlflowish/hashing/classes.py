@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflowish.hashing.ambient import registered_classes
 from mlflowish.hashing.constants import sized
 from mlflowish.hashing.describe import value_text
-from mlflowish.hashing.fields import fields_of
+from mlflowish.hashing.fields import fields_of, is_own_hook
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.leaves import is_generic, leaf_name, module_of, project_class, type_name
 from mlflowish.hashing.packages import realm_of_file, realm_of_module
@@ -78,7 +78,7 @@ def _attributes(walk: Walk, cls: type, label: str, covered: frozenset[str]) -> b
     out = bytearray(b"{")
     for name in sorted(namespace):
         value = namespace[name]
-        if name in _BOOKKEEPING or name in covered or _is_generated(name, value, cls):
+        if (name in _BOOKKEEPING and not is_own_hook(value)) or name in covered or _is_generated(name, value, cls):
             continue
         walk.guards.binding(namespace, name, value)
         out += sized(name) + walk.edge(value, f"{label}.{name}", name=name, lenient=lenient)
@@ -88,6 +88,9 @@ def _attributes(walk: Walk, cls: type, label: str, covered: frozenset[str]) -> b
 def _is_generated(name: str, value: Any, cls: type) -> bool:
     """Whether a class attribute was made by a framework from what is recorded otherwise."""
     if isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+        return True
+    if name == "__init__" and (value is object.__init__ or getattr(value, "__module__", "") == "typing"):
+        # The first instance of a class with a protocol among its bases puts the one in the place of the other.
         return True
     inner = getattr(value, "__wrapped__", value)
     inner = getattr(inner, "__func__", inner)

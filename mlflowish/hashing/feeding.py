@@ -13,7 +13,20 @@ from mlflowish.hashing.calls import Calls
 
 # Methods of the builtin containers that add or clear, whatever the container holds, and never fail for what it holds.
 FEEDING = frozenset(
-    {"add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "setdefault", "update"}
+    {
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "discard",
+        "extend",
+        "extendleft",
+        "insert",
+        "setdefault",
+        "update",
+        "write",
+        "writelines",
+    }
 )
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.constants import sized
+from mlflowish.hashing.leaves import project_function
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -129,9 +131,20 @@ def _enum(walk: Walk, cls: Any, label: str) -> Fields:
         out += sized(name) + walk.edge(member._value_, f"{label}.{name}", name=name)
         state = {key: value for key, value in vars(member).items() if key not in _ENUM_STATE}
         out += mapping_edges(walk, state, f"{label}.{name}")
-    own = {name for name in cls.__dict__ if name.startswith("_") and name.endswith("_") and not name.startswith("__")}
+    out += sized(str(getattr(cls.__dict__.get("_boundary_"), "name", "")))
+    own = {
+        name
+        for name, value in cls.__dict__.items()
+        if name.startswith("_") and name.endswith("_") and not name.startswith("__") and not is_own_hook(value)
+    }
     # A `__new__` of the user's own is kept by enums as `__new_member__`, which is walked like any method.
     return bytes(out), frozenset(own | set(cls.__members__) | {"__new__"})
+
+
+def is_own_hook(value: Any) -> bool:
+    """Whether one of the names that Python keeps on a class holds a function of the project, such as `_missing_`."""
+    function = getattr(value, "__func__", value)
+    return isinstance(function, FunctionType) and project_function(function)
 
 
 def _named_tuple(walk: Walk, cls: Any, label: str) -> Fields:

@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -17,8 +16,9 @@ from mlflowish.hashing import bytecode
 from mlflowish.hashing import packages as package_rules
 from mlflowish.hashing.constants import sized
 from mlflowish.hashing.leaves import module_of
+from mlflowish.hashing.loading import file_of_place
 from mlflowish.hashing.parts import Part, diff
-from mlflowish.hashing.static import module_by_name, name_in_module
+from mlflowish.hashing.static import module_by_name, module_in_file, name_in_module
 from mlflowish.hashing.walk import Walk
 
 __all__ = ["Codes", "Fingerprint", "Part", "code_identity", "diff", "fingerprint"]
@@ -35,6 +35,10 @@ class Codes:
         self._reached = reached
         self._files = files
         self._all: frozenset[int] | None = None
+
+    def has_file(self, path: str) -> bool:
+        """Whether everything in a file is covered."""
+        return path in self._files
 
     def __contains__(self, code: object) -> bool:
         if not isinstance(code, CodeType):
@@ -58,7 +62,7 @@ class Fingerprint:
     what could not be followed exactly; `uncacheable` is the reason why no result can be kept at all, or None.
     """
 
-    __slots__ = ("_guards", "codes", "digest", "notes", "parts", "uncacheable")
+    __slots__ = ("_guards", "codes", "digest", "loads_by_name", "notes", "parts", "uncacheable")
 
     def __init__(self, walk: Walk, digest: bytes, parts: tuple[Part, ...]) -> None:
         self.digest = digest
@@ -66,6 +70,7 @@ class Fingerprint:
         self.notes = tuple(walk.notes)
         self.uncacheable = walk.uncacheable
         self.codes = Codes(tuple(walk.codes), frozenset(walk.files))
+        self.loads_by_name = walk.loads_by_name
         self._guards = walk.guards
 
     def holds(self) -> bool:
@@ -96,7 +101,6 @@ def fingerprint(
     *,
     depends: Sequence[object] = (),
     packages: str | Mapping[str, str] = "reached",
-    root: Path | None = None,
 ) -> Fingerprint:
     """The fingerprint of `fn` as things are now.
 
@@ -147,15 +151,21 @@ _identities: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
 _identities_lock = threading.Lock()
 
 
-def static_identity(module: str, name: str) -> bytes | None:
-    """The identity of a name of a project module by its source, loaded or not; None if the source does not tell."""
+def static_identity(module: str, name: str) -> Fingerprint | None:
+    """The identity of a name of a project module by its source, loaded or not; None if the source does not tell.
 
+    Without a name it is that of the whole module; without a module, that of the source file with that path.
+    """
     walk = Walk()
-    body = name_in_module(walk, module, name)
+    walk.from_source = True
+    if not module:
+        body = module_in_file(walk, file_of_place(name))
+    else:
+        body = name_in_module(walk, module, name) if name else module_by_name(walk, module)
     if body is None:
         return None
     walk.run()
-    return _finish(walk, b"static" + body, "reached").digest
+    return _finish(walk, b"static" + body, "reached")
 
 
 def _walk_entry(walk: Walk, entry: Any) -> bytes:

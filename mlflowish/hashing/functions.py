@@ -15,7 +15,7 @@ from mlflowish.hashing.library import library_edge
 from mlflowish.hashing.modules import namespace_edge
 from mlflowish.hashing.opaque import is_immutable
 from mlflowish.hashing.references import Space, references
-from mlflowish.hashing.units import Unit
+from mlflowish.hashing.units import LOADERS, Unit
 
 if TYPE_CHECKING:
     from mlflowish.hashing.walk import Walk
@@ -27,6 +27,8 @@ def record_function(walk: Walk, number: int, function: FunctionType, label: str)
     walk.codes.append(function.__code__)
     walk.guards.function(function)
     walk.attributes |= unit.attributes
+    walk.words |= unit.words
+    walk.loads_by_name |= bool(unit.dynamic or unit.attributes & LOADERS)
     walk.stores |= unit.stores
     walk.add_part(label, "function", unit.digest, lambda: describe.source_text(unit.text))
     out = bytearray(b"F" + unit.digest)

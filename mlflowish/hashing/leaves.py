@@ -68,9 +68,15 @@ def leaf_name(obj: Any) -> tuple[str, str] | None:
         return module, name
     if not isinstance(obj, (type, types.FunctionType)):
         return module, name
-    if isinstance(obj, type) and realm_of_module(module) == "stdlib":
+    if isinstance(obj, type) and realm_of_module(module) == "stdlib" and not _is_made_by_statement(obj):
         return module, name
     return None
+
+
+def _is_made_by_statement(cls: type) -> bool:
+    """Whether a class was made by Python code: what `make_dataclass` returns says that it is from `types`."""
+    own = vars(cls)
+    return "__slots__" in own or "__dict__" in own or "__weakref__" in own
 
 
 def public_name(obj: Any) -> tuple[str, str] | None:
@@ -131,6 +137,15 @@ def _lookup(module: str, qualname: str) -> Any:
         namespace = getattr(found, "__dict__", None)
         found = namespace.get(part) if namespace is not None else None
     return found
+
+
+def state_of(obj: Any) -> dict[str, Any] | None:
+    """The attributes that an object itself holds, without asking its `__getattr__`; None if it keeps them otherwise."""
+    try:
+        found = object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return None
+    return found if type(found) is dict else None
 
 
 def type_name(cls: type) -> str:

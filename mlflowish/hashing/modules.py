@@ -56,6 +56,9 @@ def _record_namespace(walk: Walk, number: int, namespace: dict[str, Any], label:
 
 def _names(walk: Walk, namespace: dict[str, Any], label: str) -> bytes:
 
+    file = namespace.get("__file__")
+    if isinstance(file, str):
+        walk.files.add(file)
     notebook = "get_ipython" in namespace
     walk.guards.size(namespace, len(namespace))
     out = bytearray()

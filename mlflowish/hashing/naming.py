@@ -19,6 +19,7 @@ class Names:
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.attributes: set[str] = set()
         self.dynamic: set[str] = set()
+        self.words: set[str] = set()
         self.scope: Scope | None = None
         self.class_name = class_name
         self.keep_names = keep_names
@@ -77,7 +78,9 @@ class Names:
         if self.keep_names:
             self.text(name)
 
-    def read(self, node: ast.Name | ast.Attribute, *, escapes: bool, extra: tuple[str, ...] = ()) -> None:
+    def read(
+        self, node: ast.Name | ast.Attribute, *, escapes: bool, extra: tuple[str, ...] = (), shown: bool = False
+    ) -> None:
         """A name or a chain of attributes that starts at one."""
         attrs: list[str] = []
         base: ast.expr = node
@@ -90,7 +93,7 @@ class Names:
         path = (*reversed(attrs), *extra)
         found = scopes.owner(self.scope, base.id)
         if found is None:
-            self.outside(base.id, path, escapes=escapes)
+            self.outside(base.id, path, escapes=escapes, shown=shown)
             return
         origin = found.bindings.sole_import(base.id)
         if origin is not None and not self.keep_names:
@@ -125,6 +128,8 @@ class Names:
         escapes: bool = False,
         stored: bool = False,
         fed: bool = False,
+        shown: bool = False,
+        imports: bool = False,
     ) -> None:
         if origin is None and root.startswith("__") and not root.endswith("__") and self.class_name:
             root = f"_{self.class_name.lstrip('_')}{root}"
@@ -134,6 +139,8 @@ class Names:
             number = self.numbers[key] = len(self.references)
             self.references.append(Reference(root, path, origin, stored, fed=fed))
         self.references[number].escapes |= escapes
+        self.references[number].shown |= shown
+        self.references[number].imports |= imports
         self.out += b"G%d;" % number
 
     def attribute(self, node: ast.expr) -> None:

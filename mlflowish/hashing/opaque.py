@@ -1,4 +1,6 @@
-"""Objects that carry no meaning for a result: loggers, locks, handles. As globals they count by type and name only."""
+"""Objects that carry no meaning for a result: loggers, locks, handles. As globals they count by type and name, and by
+what the code asks them (`questions.py`).
+"""
 
 from __future__ import annotations
 
@@ -80,9 +82,23 @@ _HARMLESS = frozenset(
 )
 
 
+# Files in memory: their content is at hand.
+_READABLE = frozenset({"_io.StringIO", "_io.BytesIO"})
+
+
 def is_harmless(cls: type) -> bool:
     """Whether instances of `cls` (or of what it derives from) say nothing about a result."""
-    return any(f"{getattr(base, '__module__', '')}.{base.__qualname__}" in _HARMLESS for base in cls.__mro__)
+    names = _names(cls)
+    return not _HARMLESS.isdisjoint(names) and _READABLE.isdisjoint(names)
+
+
+def is_kind(cls: type, name: str) -> bool:
+    """Whether `cls` is the class of that qualified name or derives from it."""
+    return name in _names(cls)
+
+
+def _names(cls: type) -> list[str]:
+    return [f"{getattr(base, '__module__', '')}.{base.__qualname__}" for base in cls.__mro__]
 
 
 def is_sentinel(value: object) -> bool:

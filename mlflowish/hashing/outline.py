@@ -15,6 +15,7 @@ from importlib.machinery import PathFinder
 from typing import Any
 
 from mlflowish.hashing import scopes, source
+from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING, Guards
 from mlflowish.hashing.packages import Realm, realm_of_file, realm_of_module
 from mlflowish.hashing.parts import Kind
@@ -25,6 +26,8 @@ from mlflowish.hashing.units import TooDeepError, Unit, statement_unit
 PLACE = frozenset(
     {"__name__", "__file__", "__spec__", "__loader__", "__package__", "__path__", "__builtins__", "__cached__"}
 )
+# Of those, what may show in a result; the others serve to find modules and data.
+_SHOWN = frozenset({"__name__", "__file__", "__spec__", "__package__"})
 _COMPILED = (".so", ".pyd", ".dylib")
 _BINDING_STATEMENTS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
 
@@ -132,6 +135,26 @@ def outline_of(name: str) -> Outline | None:
     if parsed is not None:
         _fill(outline, parsed.tree.body)
     _outlines[name] = (parsed, outline)
+    return outline
+
+
+def place_edge(name: str, module: str, file: str | None) -> bytes:
+    """What code that reads one of these names depends on: where the module lies within the project.
+
+    Not where the project lies: code that finds its data by `__file__` has the same result in every copy of it.
+    """
+    if name not in _SHOWN:
+        return b"P" + sized(name)
+    return b"P" + sized(name) + sized(module) + sized(os.path.basename(file or "") if name == "__file__" else "")
+
+
+def outline_of_file(path: str) -> Outline | None:
+    """The outline of a source file by its path, for code that runs without being a module."""
+    parsed = source.source_of_file(path)
+    if parsed is None:
+        return None
+    outline = Outline(os.path.basename(path).removesuffix(".py"), path, "project", text=parsed.text)
+    _fill(outline, parsed.tree.body)
     return outline
 
 

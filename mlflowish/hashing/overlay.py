@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflowish.hashing.outline import Outline, Statement
     from mlflowish.hashing.walk import Walk
 
-_NOT_LITERAL: Any = object()
+NOT_LITERAL: Any = object()
 # Modules that were asked for before they were loaded, and those loaded since: their values were seen when they were
 # still as the module made them.
 _unloaded: set[str] = set()
@@ -90,24 +90,27 @@ def _value_patch(walk: Walk, module: ModuleType, name: str, live: Any, node: ast
     except UncacheableError:
         return b""
     walk.guards.value(live, now, lambda current: digests.digest(current, path=label))
-    literal = _literal(node)
+    literal = literal_of(node)
     pristine = _pristine.get(module)
-    if literal is not _NOT_LITERAL and (digests.digest(literal) == now or not isinstance(literal, (list, dict, set))):
+    if literal is not NOT_LITERAL and (digests.digest(literal) == now or not isinstance(literal, (list, dict, set))):
         if pristine is not None:
             pristine.setdefault(name, digests.digest(literal))
         return b"" if digests.digest(literal) == now else b"!" + now
     # What can change in place may have been filled while the module was loaded.
     if pristine is not None:
         return b"" if pristine.setdefault(name, now) == now else b"!" + now
+    if walk.from_source:
+        return b""
     # It was loaded before anybody looked, so it cannot be known whether it is still as the module made it.
     return b"~" + now
 
 
-def _literal(node: ast.stmt | None) -> Any:
+def literal_of(node: ast.stmt | None) -> Any:
+    """The value that a statement gives to its one name, if it is written out; else `NOT_LITERAL`."""
     value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
     if value is None or not isinstance(getattr(node, "targets", [None])[0], (ast.Name, type(None))):
-        return _NOT_LITERAL
+        return NOT_LITERAL
     try:
         return ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return _NOT_LITERAL
+        return NOT_LITERAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.constants import sized
 from mlflowish.hashing.guards import MISSING, cell_content
-from mlflowish.hashing.leaves import leaf_name, project_class, project_function
+from mlflowish.hashing.leaves import leaf_name, project_class, project_function, type_name
 from mlflowish.hashing.modules import namespace_edge
-from mlflowish.hashing.outline import PLACE
+from mlflowish.hashing.opaque import is_harmless
+from mlflowish.hashing.outline import PLACE, place_edge
 from mlflowish.hashing.packages import realm_of_loaded
+from mlflowish.hashing.patches import data_edge, in_library
+from mlflowish.hashing.questions import read_edge
 from mlflowish.hashing.scopes import Reference
-from mlflowish.hashing.static import imported
+from mlflowish.hashing.static import imported, module_by_name
 from mlflowish.hashing.units import Unit
 
 if TYPE_CHECKING:
@@ -66,7 +70,28 @@ def cell_edge(
 
 def resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
     """The edge that a reference stands for."""
+    edge = _resolve(walk, space, reference)
+    return edge + _named_modules(walk, space, reference) if reference.imports else edge
 
+
+def _named_modules(walk: Walk, space: Space, reference: Reference) -> bytes:
+    """Edges to the modules whose names are in a value: `import_module(NAME)`, `import_module(TABLE[key])`."""
+    cell = space.cells.get(reference.root)
+    found = space.names.get(reference.root, MISSING) if cell is None else cell_content(cell)
+    for attr in reference.attrs:
+        found = getattr(found, "__dict__", {}).get(attr, MISSING)
+    texts = [found] if isinstance(found, str) else list(found.values() if isinstance(found, dict) else _items(found))
+    names = [text.partition(":")[0] for text in texts if isinstance(text, str)]
+    if len(names) < len(texts) or not names:
+        walk.loads_by_name = True
+    return b"".join(module_by_name(walk, name) or b"A" for name in names)
+
+
+def _items(found: Any) -> tuple[Any, ...]:
+    return tuple(found) if isinstance(found, (list, tuple, set, frozenset)) else ()
+
+
+def _resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
     if reference.origin is not None:
         return imported(walk, space, reference)
     if reference.fed and (edge := _fed(walk, space, reference)) is not None:
@@ -75,8 +100,8 @@ def resolve(walk: Walk, space: Space, reference: Reference) -> bytes:
     cell = space.cells.get(root)
     if cell is not None:
         return _through_cell(walk, space, reference, cell)
-    if root in PLACE and not reference.attrs:
-        return b"P" + sized(root)
+    if root in PLACE:
+        return place_edge(root, space.module, space.names.get("__file__")) + _rest(reference.attrs)
     found = space.names.get(root, MISSING)
     walk.guards.binding(space.names, root, found)
     if found is MISSING:
@@ -99,7 +124,7 @@ def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], 
     while isinstance(found, ModuleType) and position < last:
         module, name = found, attrs[position]
         if name in PLACE:
-            return b"P" + sized(name)
+            return place_edge(name, module.__name__, module.__dict__.get("__file__")) + _rest(attrs[position + 1 :])
         if name == "__dict__":
             return walk.edge(module, label) + _rest(attrs[position:])
         namespace = module.__dict__
@@ -115,7 +140,8 @@ def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], 
         if realm == "project":
             walk.bound.append((_space_number(walk, namespace), name))
         elif not isinstance(found, ModuleType) and not _leads_back(found):
-            return _library_value(walk, found, module, name) + _rest(attrs[position:])
+            rest = attrs[position:]
+            return _library_value(walk, found, module, name, rest) + _rest(rest)
     rest = attrs[position:]
     if reference.stored:
         number = walk.identity(found.__dict__) if isinstance(found, ModuleType) else walk.edge(found, label, name=name)
@@ -125,7 +151,15 @@ def along(walk: Walk, found: Any, reference: Reference, attrs: tuple[str, ...], 
     if isinstance(found, FunctionType) and rest:
         return _function_attribute(walk, found, rest, label)
     walk.attributes.update(rest)
-    return walk.edge(found, label, name=name, escapes=reference.escapes and not rest) + _rest(rest)
+    edge = walk.edge(found, label, name=name, escapes=reference.escapes and not rest)
+    if isinstance(found, type) and in_library(found):
+        edge += data_edge(walk, found, name, found, rest, label)
+    elif isinstance(found, type) and reference.shown and not rest:
+        # `repr(cls)` says where the class is.
+        edge += sized(type_name(found))
+    elif rest and is_harmless(type(found)):
+        edge += read_edge(walk, found, rest[0], label)
+    return edge + _rest(rest)
 
 
 def _fed(walk: Walk, space: Space, reference: Reference) -> bytes | None:
@@ -149,6 +183,8 @@ def _fed(walk: Walk, space: Space, reference: Reference) -> bytes | None:
 
 
 _FED: dict[type, frozenset[str]] = {
+    io.StringIO: frozenset({"write", "writelines"}),
+    io.BytesIO: frozenset({"write", "writelines"}),
     list: frozenset({"append", "clear", "extend", "insert"}),
     set: frozenset({"add", "clear", "discard", "update"}),
     dict: frozenset({"[]", "clear", "setdefault", "update"}),
@@ -162,7 +198,7 @@ def _through_cell(walk: Walk, space: Space, reference: Reference, cell: CellType
 
     content = cell_content(cell)
     label = f"{space.label}.{reference.root}"
-    if reference.attrs and isinstance(content, (ModuleType, FunctionType)):
+    if reference.attrs and (isinstance(content, (ModuleType, FunctionType)) or is_harmless(type(content))):
         walk.guards.cell(cell, content)
         return b"c" + walk.identity(cell) + along(walk, content, reference, reference.attrs, label, space)
     walk.attributes.update(reference.attrs)
@@ -170,11 +206,14 @@ def _through_cell(walk: Walk, space: Space, reference: Reference, cell: CellType
     return cell_edge(walk, cell, label, reference.root, escapes=escapes) + _rest(reference.attrs)
 
 
-def _library_value(walk: Walk, found: Any, module: ModuleType, name: str) -> bytes:
-    """Something in a library: known by the place where it is kept, or by its own public name."""
-
+def _library_value(walk: Walk, found: Any, module: ModuleType, name: str, rest: tuple[str, ...]) -> bytes:
+    """Something in a library: known by the place where it is kept, or by its own public name; and what the program
+    changed there.
+    """
     named = leaf_name(found) if isinstance(found, (type, FunctionType)) else None
-    return walk.leaf(named if named is not None else (module.__name__, name))
+    label = f"{module.__name__}.{name}"
+    out = walk.leaf(named if named is not None else (module.__name__, name))
+    return out + data_edge(walk, module, name, found, rest, label)
 
 
 def _leads_back(found: Any) -> bool:
@@ -210,6 +249,9 @@ def _not_there(walk: Walk, module: ModuleType, attrs: tuple[str, ...], label: st
     on_demand = module.__dict__.get("__getattr__")
     walk.guards.binding(module.__dict__, "__getattr__", on_demand if on_demand is not None else MISSING)
     found = b"A" + _rest(attrs)
+    if type(module) is not ModuleType:
+        # Its class may compute the name from anything in the module.
+        found += walk.edge(type(module), label) + walk.edge(module, label)
     if on_demand is not None:
         found += walk.edge(on_demand, f"{module.__name__}.__getattr__")
     return found

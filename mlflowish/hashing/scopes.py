@@ -36,6 +36,10 @@ class Reference:
     stored: bool = False
     escapes: bool = False
     fed: bool = False
+    # Made into text, which for a class or function has its name.
+    shown: bool = False
+    # Names a module that is imported.
+    imports: bool = False
 
 
 @dataclass(slots=True)

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING
 
 from mlflowish.hashing.constants import sized
 from mlflowish.hashing.modules import compiled_edge
-from mlflowish.hashing.outline import PLACE, Outline, Statement, outline_of, package_modules
+from mlflowish.hashing.outline import (
+    PLACE,
+    Outline,
+    Statement,
+    outline_of,
+    outline_of_file,
+    package_modules,
+    place_edge,
+)
 from mlflowish.hashing.overlay import patched
 from mlflowish.hashing.scopes import ImportOrigin, Reference
+from mlflowish.hashing.units import LOADERS
 
 if TYPE_CHECKING:
     from mlflowish.hashing.references import Space
@@ -37,6 +46,12 @@ def module_by_name(walk: Walk, name: str) -> bytes | None:
     if found is None:
         return None
     return _from_origin(walk, origin, (), stored=False, hops=0)
+
+
+def module_in_file(walk: Walk, path: str) -> bytes | None:
+    """The edge for a whole source file that no module name leads to; None if there is no such file."""
+    found = outline_of_file(path)
+    return None if found is None else _effects(walk, found) + _whole(walk, found)
 
 
 def name_in_module(walk: Walk, module: str, name: str) -> bytes | None:
@@ -128,8 +143,11 @@ def _named(walk: Walk, outline: Outline, name: str, attrs: tuple[str, ...], *, h
     """The edge for a name at the top level of a module."""
 
     rest = b"".join(b"." + sized(attr) for attr in attrs)
-    if name in PLACE or hops > _MAX_HOPS:
-        return b"P" + sized(name)
+    walk.attributes.update(attrs)
+    if name in PLACE:
+        return place_edge(name, outline.name, outline.path)
+    if hops > _MAX_HOPS:
+        return b"H"
     statements = outline.bindings.get(name)
     if not statements:
         return _unbound(walk, outline, name, attrs, hops=hops)
@@ -167,12 +185,17 @@ def _record_statement(walk: Walk, number: int, statement: Statement, label: str)
     unit = statement.unit()
     outline = statement.outline
     walk.attributes |= unit.attributes
+    walk.words |= unit.words
+    walk.loads_by_name |= bool(unit.dynamic or unit.attributes & LOADERS)
     walk.stores |= unit.stores
     walk.add_part(label, statement.kind, unit.digest, lambda: unit.text)
     out = bytearray(b"Z" + unit.digest)
     for reference in unit.references:
         if reference.origin is not None:
             out += b"," + _imported(walk, outline.package, reference, hops=0)
+        elif reference.root in PLACE and statement.has_effect:
+            # Not what a result is made of: `sys.path.insert(0, os.path.dirname(__file__))`.
+            out += b",P"
         elif reference.root not in statement.binds or statement.kind != "value":
             out += b"," + _named(walk, outline, reference.root, reference.attrs, hops=0)
     if unit.dynamic:

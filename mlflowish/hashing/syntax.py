@@ -215,6 +215,8 @@ class Dump(Feeding):
     # Statements with parts that do not count
 
     def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.words.add(node.value)
         self.constant(node.value)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
@@ -231,6 +233,17 @@ class Dump(Feeding):
             self.visit(value)
         if piece:
             self.text(piece)
+        self.close()
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> None:
+        self.tag("FormattedValue")
+        self.out += b"value="
+        self.argument(node.value, escapes=True, shown=True)
+        self.out += b"conversion="
+        self.constant(node.conversion)
+        if node.format_spec is not None:
+            self.out += b"format_spec="
+            self.visit(node.format_spec)
         self.close()
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:

@@ -20,10 +20,26 @@ from mlflowish.hashing.calls import looks_at_locals
 from mlflowish.hashing.scopes import Reference
 from mlflowish.hashing.syntax import Dump, FunctionNode, hints_of
 
-__all__ = ["FunctionNode", "Reference", "TooDeepError", "Unit", "function_unit", "hints_of", "statement_unit"]
+__all__ = [
+    "LOADERS",
+    "FunctionNode",
+    "Reference",
+    "TooDeepError",
+    "Unit",
+    "function_unit",
+    "hints_of",
+    "statement_unit",
+]
 
 # Deeper syntax than this is left to the bytecode, so that the form never depends on how deep the stack already is.
 _MAX_DEPTH = 250
+
+
+# Ways to load code that a reader cannot follow.
+LOADERS = frozenset(
+    {"entry_points", "exec_module", "find_loader", "iter_modules", "load_module", "resolve_name", "run_module",
+     "run_path", "spec_from_file_location", "walk_packages"}
+)  # fmt: skip
 
 
 class TooDeepError(Exception):
@@ -38,6 +54,7 @@ class Unit:
     references: tuple[Reference, ...]
     attributes: frozenset[str]
     dynamic: frozenset[str]
+    words: frozenset[str] = frozenset()
     stores: bool = False
     mode: str = "ast"
     text: str = ""
@@ -64,6 +81,7 @@ def _run(node: ast.AST, class_name: str | None, text: str, visit: Callable[[Dump
         references=tuple(dump.references),
         attributes=frozenset(dump.attributes),
         dynamic=frozenset(dump.dynamic),
+        words=frozenset(dump.words),
         stores=bool(dump.stored) or any(r.stored and r.origin is None for r in dump.references),
         text=text,
     )

@@ -7,6 +7,7 @@ in that order: names of functions and modules appear only where the program can 
 
 from __future__ import annotations
 
+import os
 import types
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from mlflowish.hashing.objects import recorder_of
 from mlflowish.hashing.opaque import is_immutable, is_plain
 from mlflowish.hashing.packages import Realm, realm_of_module
 from mlflowish.hashing.parts import Kind, Part
+from mlflowish.hashing.questions import record_own_share
 from mlflowish.hashing.reflection import reflected
 
 Recorder = Callable[["Walk", int, Any, str], bytes]
@@ -64,6 +66,12 @@ class Walk:
         self.packages: dict[str, None] = {}
         # Names of attributes read anywhere: reflection (`__doc__`, `getsource`) is looked for among them.
         self.attributes: set[str] = set()
+        # Texts in the code and in plain values: one of them may name a variable of the environment.
+        self.words: set[str] = set()
+        # Whether code is loaded under names that are made while it runs.
+        self.loads_by_name = False
+        # Whether modules count as their source has them, loaded or not, whatever came into them since.
+        self.from_source = False
         self.stores = False
         # Global names read, each with the number of its namespace: they count once something is stored globally.
         self.bound: list[tuple[int, str]] = []
@@ -72,6 +80,10 @@ class Walk:
         self.files: set[str] = set()
         # Containers that the code only adds to.
         self.fed: list[Any] = []
+        # Objects that count by type and name, with their labels.
+        self.opaques: dict[int, tuple[Any, str]] = {}
+        # What was reached in libraries: (module, name), and whether by an import in a body.
+        self.leaves: dict[tuple[str, str], bool] = {}
         self.own_package = own_package
         self.done = False
         self._numbers: dict[int, int] = {}
@@ -171,6 +183,7 @@ class Walk:
         module, name = found
         top = module.partition(".")[0]
         self.attributes.add(name.rpartition(".")[2])
+        self.leaves.setdefault(found, realm is not None)
         if not self.done and (realm or realm_of_module(module)) == "package":
             self.packages.setdefault(top)
         return b"X" + sized(module) + sized(name) + decimal_context(self, module)
@@ -179,6 +192,8 @@ class Walk:
 
     def _plain(self, obj: Any, label: str) -> bytes:
         found = digests.digest(obj)
+        if type(obj) is str:
+            self.words.add(obj)
         self.add_part(label, "value", found, lambda: describe.value_text(label, obj))
         return b"V" + found
 
@@ -188,6 +203,8 @@ class Walk:
             return b"O" + sized("object") + sized(name)
         if opaque.is_harmless(type(obj)):
             return self.opaque(obj, label, name=name)
+        if obj is os.environ:
+            return self.leaf(("os", "environ"))
 
         target = obj
 
@@ -219,6 +236,10 @@ class Walk:
         self.note(f"{label} is a {kind}: it counts by its name only, not by its content.")
         found = b"O" + sized(kind) + sized(name)
         self.add_part(label, "opaque", blake3(found).digest(16), lambda: kind)
+        if not self.done:
+            self.opaques.setdefault(id(obj), (obj, label))
+        if project_class(type(obj), self.own_package):
+            found += self.visit(obj, label, record_own_share)
         return found
 
     def _named(self, obj: Any, label: str, *, name: str) -> bytes:

@@ -11,17 +11,25 @@ _told: set[tuple[str, str, str]] = set()
 
 
 def observed(watch: Watch, step: str) -> tuple[tuple[str, str, bytes], ...]:
-    """(module, qualified name, unit digest) of every function that ran and was not foreseen; each is told of once."""
+    """(module, qualified name, unit digest) of every function that ran and was not foreseen, and, without a name, of
+    every module that was loaded so. Each is told of once.
+    """
     found = watch.observed()
     for ref in found:
         if (place := (step, ref.module, ref.qualname)) not in _told:
             _told.add(place)
             # A log and not a warning: threads that others start meanwhile can be taken for the step's.
-            _log.warning(
-                f"{step}: {ref.module}.{ref.qualname} ran, and the code of the step does not show that. Its present "
-                f"code is checked before the result is used again; declare it: @step(depends=[{ref.qualname}])",
-            )
+            _log.warning(_sentence(step, ref))
     return tuple((ref.module, ref.qualname, ref.digest) for ref in found)
+
+
+def _sentence(step: str, ref: ObservedRef) -> str:
+    what = ".".join(filter(None, (ref.module, ref.qualname)))
+    declared = ref.qualname if ref.module and ref.qualname else f"'{ref.module}'" if ref.module else "..."
+    return (
+        f"{step}: {what} ran, and the code of the step does not show that. Its present code is checked before the "
+        f"result is used again; declare it: @step(depends=[{declared}])"
+    )
 
 
 def still_valid(found: tuple[tuple[str, str, bytes], ...]) -> bool:

@@ -23,6 +23,10 @@ class Case:
     # The results are not compared: they cannot be, or the edit is one that a hit may not show.
     opaque_result: bool = False
     needs: str = ""
+    # Only running it shows what it reaches: the entry is verified, and the fingerprint does not tell.
+    observed: bool = False
+    # All in the same folder: the code reads where it is.
+    in_place: bool = False
     minimum: tuple[int, int] = (3, 11)
 
 

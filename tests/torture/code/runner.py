@@ -48,7 +48,8 @@ def _lay_out(case: Case, folder: Path, index: int) -> dict[str, dict[str, Any]]:
             target.write_text(text)
         jobs[side] = {
             "id": f"{index}-{side}",
-            "folder": str(place),
+            "folder": str(base / "project" if case.in_place else place),
+            "files": str(place),
             "call": case.call,
             "store": str(base / "store"),
             "needs": case.needs,

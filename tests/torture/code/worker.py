@@ -2,7 +2,8 @@
 
     python worker.py fingerprint|step JOBS.json RESULTS.json
 
-A job is {"id", "folder", "call", "store"}; a result has the digest, the repr of the plain result, and what went wrong.
+A job is {"id", "folder", "files", "call", "store"}; a result has the digest, the repr of the plain result, and what
+went wrong.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import sys
 import traceback
 import warnings
@@ -68,6 +70,9 @@ def _in_fork(job: dict[str, Any], mode: str) -> dict[str, Any]:
 
 def _run(job: dict[str, Any], mode: str) -> dict[str, Any]:
     warnings.simplefilter("ignore")
+    if job["files"] != job["folder"]:
+        shutil.rmtree(job["folder"], ignore_errors=True)
+        shutil.copytree(job["files"], job["folder"])
     sys.path.insert(0, job["folder"])
     if os.path.isdir(os.path.join(job["folder"], "site-packages")):
         sys.path.insert(1, os.path.join(job["folder"], "site-packages"))
