@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import socket
@@ -14,13 +15,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
+from mlflowish.catalog.checkpoints import last_boundary
+from mlflowish.catalog.cleaning import KEEP_S, KEEP_SLOTS, Cleaned, clean
 from mlflowish.catalog.committing import Committer, Conflict, conflict_of
 from mlflowish.catalog.dooming import doom
-from mlflowish.catalog.log import WINDOW, Log
+from mlflowish.catalog.history import History
 from mlflowish.catalog.plain import decode, plain_copy
 from mlflowish.catalog.record import Commit
-from mlflowish.catalog.transaction import Transaction, id_key
-from mlflowish.catalog.view import Empty, Snapshot, View
+from mlflowish.catalog.transaction import ID, Transaction, id_key
+from mlflowish.catalog.view import Snapshot, View
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError
 from mlflowish.storage.base import Storage
 
@@ -55,63 +58,55 @@ class Catalog:
         self.storage = storage
         self._prepare = prepare
         self._is_doomed = is_doomed
-        self.log_at_rest = Log(storage)
         self.forget_threads()
         _handles.add(self)
 
     def forget_threads(self) -> None:
         """In a forked child: whoever holds the locks, and was adding a commit to the view, is not here."""
-        self._view: View | None = None
         self.writer = f"{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
-        self._lock = threading.RLock()
+        self.history = History(self.storage, self.writer, self._prepare)
         self._turn = threading.RLock()
-        self._committer = Committer(_Knowledge(self))
+        self._committer = Committer(self.history)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Catalog, (self.storage, self._prepare, self._is_doomed)
 
     def __repr__(self) -> str:
-        return f"Catalog({self.storage.url!r}, head={-1 if self._view is None else self._view.head})"
+        return f"Catalog({self.storage.url!r}, head={self.history.known_head()})"
 
     # -- reading -----------------------------------------------------------------------------------
 
     @property
     def head(self) -> int:
         """The slot of the newest commit that this handle knows, -1 if there is none."""
-        return self.view().head
+        return self.history.view().head
 
     def refresh(self) -> int:
         """Look for commits of others; the slot of the newest."""
-        return self.advance().head
+        return self.history.advance().head
 
     def snapshot(self, at: int | float | datetime | None = None) -> Snapshot:
         """The catalog as of now, of a slot (int), or of a time (seconds since 1970, or a datetime).
 
         NotFoundError for a slot that is not there yet, and for a state whose part of the log was cleaned.
         """
-        view = self.advance()
+        view = self.history.advance()
         if at is None:
             return Snapshot(view, view.head, view.time_s)
         slot = self._slot_at(view, at)
         if slot > view.head:
             message = f"The catalog at {self.storage.url} has no slot {slot} yet: the newest is {view.head}"
             raise NotFoundError(message, slot=slot, head=view.head)
-        return self._snapshot_of(view, slot)
+        return self.history.snapshot_at(view, slot)
 
-    def log(self, since: int = -1, until: int | None = None) -> Iterator[Commit]:
-        """The commits with `since` < slot <= `until` (default: the newest), oldest first."""
-        view = self.advance()
-        last = view.head if until is None else min(until, view.head)
-        slot = since + 1
-        while slot <= last:
-            known = view.commit_at(slot)
-            found = [known] if known is not None else self.log_at_rest.read_from(slot, min(WINDOW, last - slot + 1))
-            if not found:
-                raise NotFoundError(
-                    f"The commit of slot {slot} was cleaned from the log of {self.storage.url}", slot=slot
-                )
-            yield from found
-            slot += len(found)
+    def log(self, since: int | None = None, until: int | None = None) -> Iterator[Commit]:
+        """The commits with `since` < slot <= `until`, oldest first; by default all that are kept.
+
+        NotFoundError if some of those that were asked for have been cleaned.
+        """
+        head = self.history.advance().head
+        first = self.history.floors.look(even_if_fresh=True).slot if since is None else since
+        return self.history.commits(first, head if until is None else min(until, head))
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -144,7 +139,7 @@ class Catalog:
                     return result
                 finally:
                     tx.close()
-            time.sleep(random.random() * (0.002 if self.log_at_rest.is_near else 0.02) * min(attempt + 1, 16))
+            time.sleep(random.random() * (0.002 if self.history.log.is_near else 0.02) * min(attempt + 1, 16))
         raise ConflictError(f"{last.message} It was tried {_MOST_TRIES} times.", **last.data) from last
 
     @contextlib.contextmanager
@@ -174,10 +169,38 @@ class Catalog:
         """Give up objects that no value names: see `dooming.py`."""
         return doom(self, names, gone=gone, since=since)
 
+    # -- upkeep ------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> int:
+        """Store the newest state that can have a checkpoint, unless it is stored; its slot, -1 if the log is too short.
+
+        It happens by itself every 64 slots.
+        """
+        slot = last_boundary(self.history.advance().head)
+        if slot >= 0 and self.history.view().base.slot < slot:
+            self.history.checkpoint(slot)
+        return slot
+
+    def clean(self, *, keep_s: float = KEEP_S, keep_slots: int = KEEP_SLOTS) -> Cleaned:
+        """Remove records of the log that are older than both limits, and what only they needed.
+
+        The newest state loses nothing; `at=` and `log` no longer reach what is removed, and the ids of its transactions
+        are forgotten.
+        """
+        cleaned = clean(self.history, keep_s=keep_s, keep_slots=keep_slots)
+        self._forget_ids(cleaned.floor)
+        return cleaned
+
+    def _forget_ids(self, floor: int) -> None:
+        view = self.history.view()
+        old = [key for key, slot, _ in view.scan(ID, view.head) if slot <= floor]
+        if old:
+            self.transact(lambda tx: tx.delete_own(*old), comment="forget old ids")
+
     def _begin(self, given_id: str | None, comment: str) -> Transaction:
         if not isinstance(comment, str):
             raise InvalidInputError(f"The comment of a transaction is text, found {comment!r:.100}", comment=comment)
-        view = self.advance()
+        view = self.history.advance()
         snapshot = Snapshot(view, view.head, view.time_s)
         return Transaction(snapshot, self.storage, given_id=given_id, comment=comment, is_doomed=self._is_doomed)
 
@@ -206,11 +229,12 @@ class Catalog:
     def _commit(self, tx: Transaction) -> None:
         hooks = tx.close()
         if tx.is_empty:
-            error = conflict_of(tx, self.advance()) if tx.reads or tx.prefixes else None
+            error = conflict_of(tx, self.history.advance()) if tx.reads or tx.prefixes else None
             if error is not None:
                 raise Conflict(error)
         else:
-            self._committer.commit(tx)
+            slot = self._committer.commit(tx)
+            self.history.checkpoint_if_due(slot)
         for hook in hooks:
             try:
                 hook()
@@ -228,42 +252,6 @@ class Catalog:
             if has_turn:
                 self._turn.release()
 
-    # -- what is known -----------------------------------------------------------------------------
-
-    def view(self) -> View:
-        """What this handle knows, without looking for news."""
-        return self._view if self._view is not None else self.advance()
-
-    def advance(self) -> View:
-        """What is there now: every commit that was acknowledged before this call is in it."""
-        with self._lock:
-            view = self._view
-            if view is None:
-                view = self._view = View(Empty())
-            while True:
-                found = self.log_at_rest.read_from(view.head + 1, WINDOW)
-                for commit in found:
-                    view.apply(commit)
-                if len(found) < WINDOW:
-                    return view
-
-    def take(self, commit: Commit) -> View:
-        """Add a commit of our own, unless a reader of this handle was quicker."""
-        with self._lock:
-            view = self.view()
-            if view.head < commit.slot:
-                view.apply(commit)
-            return view
-
-    def prepare(self) -> None:
-        """Make ready what a first commit needs."""
-        if self._prepare is not None:
-            self._prepare()
-
-    def is_void(self, slot: int) -> bool:
-        """Was the slot cleaned away before it was written?"""
-        return False
-
     def _slot_at(self, view: View, at: int | float | datetime) -> int:
         if isinstance(at, bool) or not isinstance(at, (int, float, datetime)):
             raise InvalidInputError(f"at= is a slot, a time in seconds, or a datetime, found {at!r:.100}", at=at)
@@ -271,47 +259,10 @@ class Catalog:
             if at < -1:
                 raise InvalidInputError(f"Slots are numbered from 0 (-1: before the first), found {at}", at=at)
             return at
-        return self._slot_at_time(view, at.timestamp() if isinstance(at, datetime) else at)
-
-    def _slot_at_time(self, view: View, time_s: float) -> int:
-        """The newest slot that is not younger; times never fall from slot to slot."""
-        low, high = -1, view.head
-        while low < high:
-            middle = (low + high + 1) // 2
-            commit = view.commit_at(middle) or self.log_at_rest.read(middle)
-            if commit is not None and commit.time_s <= time_s:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def _snapshot_of(self, view: View, slot: int) -> Snapshot:
-        commit = view.commit_at(slot)
-        return Snapshot(view, slot, 0.0 if commit is None else commit.time_s)
-
-
-class _Knowledge:
-    """A catalog as its committer sees it."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = weakref.proxy(catalog)
-        self.log: Log = catalog.log_at_rest
-        self.writer = catalog.writer
-
-    def prepare(self) -> None:
-        self._catalog.prepare()
-
-    def view(self) -> View:
-        return self._catalog.view()  # type: ignore[no-any-return]
-
-    def advance(self) -> View:
-        return self._catalog.advance()  # type: ignore[no-any-return]
-
-    def take(self, commit: Commit) -> View:
-        return self._catalog.take(commit)  # type: ignore[no-any-return]
-
-    def is_void(self, slot: int) -> bool:
-        return self._catalog.is_void(slot)  # type: ignore[no-any-return]
+        time_s = at.timestamp() if isinstance(at, datetime) else at
+        if not math.isfinite(time_s):
+            raise InvalidInputError(f"at= is a time in seconds since 1970, found {at!r}", at=at)
+        return self.history.slot_at_time(view, time_s)
 
 
 def _forget_threads() -> None:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from mlflowish.catalog.log import Log
 from mlflowish.catalog.plain import RESERVED
-from mlflowish.catalog.record import Commit, body_path, decode_commit, encode_commit, record_path
+from mlflowish.catalog.record import Commit, body_path, decode_commit, encode_commit, record_hash, record_path
 from mlflowish.catalog.transaction import Transaction
 from mlflowish.catalog.view import EPOCH, View
 from mlflowish.errors import (
@@ -73,7 +73,7 @@ class Known(Protocol):
     def view(self) -> View: ...
     def advance(self) -> View: ...
     def take(self, commit: Commit) -> View: ...
-    def is_void(self, slot: int) -> bool: ...
+    def is_void(self, slot: int, hash_: str) -> bool: ...
 
 
 class Committer:
@@ -216,7 +216,7 @@ class Committer:
             if body:
                 _discard(log, body_path(commit.slot, commit.nonce))
             return None
-        if self._is_void(commit.slot, path):
+        if self._is_void(commit.slot, record, path):
             _discard(log, path)
             return None
         self._known.take(decode_commit(record, commit.slot, lambda _: body))
@@ -246,11 +246,11 @@ class Committer:
                 break
         raise _unresolved(failure, path, log, is_absent=is_absent)
 
-    def _is_void(self, slot: int, path: str) -> bool:
+    def _is_void(self, slot: int, record: bytes, path: str) -> bool:
         """Was the slot cleaned away before the record came? Asked until there is an answer: the record stands."""
         for attempt in range(_RESOLVE_TRIES):
             try:
-                return self._known.is_void(slot)
+                return self._known.is_void(slot, record_hash(record))
             except StorageError as error:
                 failure = error
                 time.sleep(random.random() * self._unit_s * 2**attempt)

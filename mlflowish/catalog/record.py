@@ -117,6 +117,11 @@ def checked(line: str) -> bytes:
     return b"%s\n%s\n" % (data, blake3(data).hexdigest().encode())
 
 
+def record_hash(data: bytes) -> str:
+    """The check that stands at the end of a checked line."""
+    return data[-_CHECK - 1 : -1].decode()
+
+
 def unchecked(data: bytes, path: str) -> tuple[dict[str, Any], str]:
     """The object that a checked line holds, and its check; IntegrityError if the two do not belong together."""
     line, check = data[: -_CHECK - 2], data[-_CHECK - 1 : -1]

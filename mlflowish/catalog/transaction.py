@@ -181,9 +181,9 @@ class Transaction:
         """Set one of the catalog's own keys."""
         self._writes[key] = value
 
-    def delete_own(self, key: str) -> None:
-        """Remove one of the catalog's own keys."""
-        self._writes[key] = _DELETED
+    def delete_own(self, *keys: str) -> None:
+        """Remove some of the catalog's own keys."""
+        self._writes.update(dict.fromkeys(keys, _DELETED))
 
     def doom(self, names: frozenset[str]) -> None:
         """No commit after this one may refer to these objects, and none between may have done so."""

@@ -18,6 +18,7 @@ Written = tuple[int, str | None]  # slot of the write, canonical JSON of the val
 Row = tuple[str, int, str | None]
 
 DEAD = f"{RESERVED}dead/"  # + name of an object that no commit may refer to
+_RECENT = 256
 EPOCH = f"{RESERVED}epoch"  # how many times objects were doomed
 
 
@@ -58,6 +59,7 @@ class View:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.commits: list[Commit] = []
+        self.recent: list[Commit] = []  # some before the base
         self.head, self.hash, self.time_s = base.slot, base.hash, base.time_s
         self._writes: dict[str, list[Written]] = {}
         self._keys: list[str] = []
@@ -100,6 +102,16 @@ class View:
                 yield key, written, text
             seen = key
 
+    def rebased(self, base: Base) -> View:
+        """The same state upon a later base, which this view has passed; the commits before it are no longer held, but
+        for the last ones, which tell who won a conflict."""
+        view = View(base)
+        view.recent = self.commits_after(max(base.slot - _RECENT, self._first_held() - 1)) or []
+        view.recent = [commit for commit in view.recent if commit.slot <= base.slot]
+        for commit in self.commits[base.slot - self.base.slot :]:
+            view.apply(commit)
+        return view
+
     def commit_at(self, slot: int) -> Commit | None:
         """The commit of a slot, if it is among those after the base."""
         index = slot - self.base.slot - 1
@@ -107,7 +119,10 @@ class View:
 
     def commits_after(self, slot: int) -> list[Commit] | None:
         """The commits after a slot; None if some of them are no longer here."""
-        return None if slot < self.base.slot else self.commits[slot - self.base.slot :]
+        if slot >= self.base.slot:
+            return self.commits[slot - self.base.slot :]
+        first = self._first_held()
+        return None if slot + 1 < first else [*self.recent[slot + 1 - first :], *self.commits]
 
     def changes_after(self, slot: int, until: int) -> Iterator[Row]:
         """The last write of each key written in (slot, until], in key order."""
@@ -119,6 +134,9 @@ class View:
                     if written > slot:
                         yield key, written, text
                     break
+
+    def _first_held(self) -> int:
+        return self.base.slot + 1 - len(self.recent)
 
     def _written(self, prefix: str, slot: int) -> Iterator[Row]:
         with self._lock:
