@@ -118,7 +118,6 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
-    **{name: ("mlflowish.models", name) for name in ("Model", "ModelWarning", "Signature", "infer_signature")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from mlflowish.models.manifest import Manifest
     from mlflowish.models.mlflow_export import export_mlflow
     from mlflowish.models.mlflow_import import ImportedModel, import_mlflow
+    from mlflowish.models.opening import StoredModel, open_model
     from mlflowish.models.proxy import Model
     from mlflowish.models.signature import Signature, infer_signature
-    from mlflowish.models.storing import StoredModel, open_model, store_model
+    from mlflowish.models.storing import store_model
 
 _HOMES = {
     **dict.fromkeys(["Flavor", "find_flavor", "flavor_named", "known_flavors", "register_flavor"], "flavors"),
@@ -24,11 +25,11 @@ _HOMES = {
     "Manifest": "manifest",
     "Model": "proxy",
     "Signature": "signature",
-    "StoredModel": "storing",
+    "StoredModel": "opening",
     "export_mlflow": "mlflow_export",
     "import_mlflow": "mlflow_import",
     "infer_signature": "signature",
-    "open_model": "storing",
+    "open_model": "opening",
     "store_model": "storing",
 }
 

@@ -30,6 +30,8 @@ def container_of(data: Any) -> str | None:
 def is_table(data: Any) -> bool:
     """Have the data columns with names?"""
     kind = container_of(data)
+    if type(data).__name__ == "LazyFrame":
+        return kind == "polars"
     if kind in ("pandas", "polars", "arrow"):
         return hasattr(data, "columns") and getattr(data, "ndim", 2) == 2
     if kind == "list":

@@ -20,8 +20,7 @@ from types import ModuleType
 from mlflowish.errors import CapabilityError, ModelWarning
 from mlflowish.hashing.packages import realm_of_module
 from mlflowish.models.files import FileReader
-from mlflowish.models.manifest import Manifest
-from mlflowish.models.snapshot import MAIN
+from mlflowish.models.manifest import MAIN, Manifest
 
 _lock = threading.RLock()
 

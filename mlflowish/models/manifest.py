@@ -25,6 +25,7 @@ FORMAT_NAME = "mlflowish-model"
 FORMAT_VERSION = 1
 MOST_BYTES = 16 << 20
 MOST_FILES = 100_000
+MAIN = "__main__"  # in `code`: of a script or notebook, for people; never imported
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from typing import Any
 from mlflowish.errors import AlreadyExistsError, InvalidInputError
 from mlflowish.models.flavors import library_version
 from mlflowish.models.mlflow_schema import to_mlflow
+from mlflowish.models.opening import StoredModel
 from mlflowish.models.proxy import native_of
-from mlflowish.models.storing import StoredModel
 from mlflowish.models.yaml_text import to_yaml
 from mlflowish.store import Store
 

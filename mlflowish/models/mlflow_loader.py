@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflowish.errors import IntegrityError
-from mlflowish.models.storing import StoredModel, open_model
+from mlflowish.models.opening import StoredModel, open_model
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
 

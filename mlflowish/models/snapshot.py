@@ -17,9 +17,9 @@ from typing import Any
 from mlflowish.errors import InvalidInputError
 from mlflowish.hashing.packages import realm_of_loaded
 from mlflowish.models.files import FileWriter
+from mlflowish.models.manifest import MAIN
 from mlflowish.models.reach import Reach
 
-MAIN = "__main__"
 _FOLDER = "code"
 
 

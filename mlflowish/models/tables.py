@@ -154,7 +154,7 @@ def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
             continue
         array = pa.chunked_array([pa.Array.from_pandas(column)])
         cast = _cast(array, field, problems)
-        if cast is not array:
+        if cast is not array or _is_masked_number(column, cast):
             changed[field.name] = cast.to_pandas().set_axis(data.index)
     require_no(problems, schema)
     if list(data.columns) != schema.names:
@@ -170,6 +170,13 @@ def _is_exact(column: Any, field: pa.Field) -> bool:
     if pa.from_numpy_dtype(column.dtype) != field.type:
         return False
     return field.nullable or kind != "f" or not column.isna().any()
+
+
+def _is_masked_number(column: Any, cast: pa.ChunkedArray) -> bool:
+    """Is it of one of pandas' own types for numbers that may be missing, although none is?"""
+    kind = cast.type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return bool(is_number) and not cast.null_count and not isinstance(column.dtype, _numpy().dtype)
 
 
 def _numpy() -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflowish.errors import AlreadyExistsError, CapabilityError, InvalidInputError, nearest
 from mlflowish.models.flavors.base import Flavor, comes_from, library_version, top_of
@@ -33,24 +33,33 @@ _BUILTIN = {
     "sklearn": _Home("sklearn", "SklearnFlavor", ("sklearn",)),
     "python": _Home("python", "PythonFlavor"),
 }
+F = TypeVar("F", bound=Flavor | type[Flavor])
 _registered: dict[str, Flavor] = {}
 _loaded: dict[str, Flavor] = {}
 
 
-def register_flavor(flavor: Flavor) -> Flavor:
-    """Let `flavor` store the models that it `fits`; it is asked before those of ours. Returns it, so it decorates.
+def register_flavor(flavor: F) -> F:
+    """Let `flavor`, an instance or a class of them, store the models that it `fits`; it is asked before those of ours.
+    Returns it, so it decorates a class.
 
     Its name is written into every manifest: a process that loads those models must have registered it too.
     AlreadyExistsError if another flavor has the name; the same class again (a notebook cell run twice) replaces it.
 
     >>> from mlflowish.models import Flavor, register_flavor
-    >>> class Words(Flavor):
+    >>> @register_flavor
+    ... class Words(Flavor):
     ...     name = "words"
     ...     def fits(self, model):
     ...         return type(model).__name__ == "WordList"
-    >>> register_flavor(Words()).name
+    >>> Words.name
     'words'
     """
+    made = flavor() if isinstance(flavor, type) else flavor
+    _register(made)
+    return flavor
+
+
+def _register(flavor: Flavor) -> None:
     other = _registered.get(flavor.name)
     if not isinstance(flavor.name, str) or not flavor.name.isidentifier():
         raise InvalidInputError(f"A flavor's name is letters, digits and '_', found {flavor.name!r}", name=flavor.name)
@@ -59,7 +68,6 @@ def register_flavor(flavor: Flavor) -> Flavor:
             f"Registering flavor '{flavor.name}' failed: the name is taken. Give it another.", name=flavor.name
         )
     _registered[flavor.name] = flavor
-    return flavor
 
 
 def known_flavors() -> list[str]:

@@ -83,8 +83,24 @@ def skops_model(data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence
         import skops.io
     except ImportError as error:
         raise missing_extra("skops", needed_for="Loading a scikit-learn model stored by skops", cause=error) from error
-    foreign = set(skops.io.get_untrusted_types(data=data))
-    if not allow_pickle and (unknown := sorted(foreign - set(trusted))):
+    try:
+        return _built(skops.io, data, path, allow_pickle=allow_pickle, trusted=trusted)
+    except ImportError as error:
+        raise CapabilityError(
+            f"The model cannot be put together here: {error}. Install what its environment lists: "
+            "manifest.environment.requirements().",
+        ) from error
+
+
+def _built(skops: Any, data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence[str]) -> Any:
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return skops.loads(data, trusted=list(trusted))
+    except UntrustedTypesFoundException:
+        foreign = sorted(skops.get_untrusted_types(data=data))
+    if not allow_pickle:
+        unknown = [name for name in foreign if name not in trusted]
         raise CapabilityError(
             f"The file {path!r} of this model was not loaded: it holds the types {', '.join(unknown)}, which run code "
             "of their own, and the policy is allow_pickle=False. If you know them, load it with "
@@ -92,10 +108,4 @@ def skops_model(data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence
             path=path,
             types=unknown,
         )
-    try:
-        return skops.io.loads(data, trusted=sorted(foreign))
-    except ImportError as error:
-        raise CapabilityError(
-            f"The model cannot be put together here: {error}. Install what its environment lists: "
-            "manifest.environment.requirements().",
-        ) from error
+    return skops.loads(data, trusted=foreign)
