@@ -31,10 +31,16 @@ class ConsoleCopy:
         self._is_on = True
 
     def start(self) -> None:
+        """Begin to listen. IPython puts back its own `write` after each cell: we come again before the next."""
+        self._wrap()
+        if (events := _cell_events()) is not None:
+            events.register("pre_run_cell", self._wrap)
+
+    def _wrap(self, *_: Any) -> None:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             write = getattr(stream, "write", None)
-            if stream is None or write is None:
+            if stream is None or write is None or getattr(_own_write(stream), "copy", None) is self:
                 continue
             wrapper = _Wrapper(self, name, write, _own_write(stream))
             try:
@@ -47,6 +53,11 @@ class ConsoleCopy:
         """Let go of the streams, unless somebody has wrapped them after us: then the wrapper only passes on."""
         self.flush()
         self._is_on = False
+        if (events := _cell_events()) is not None:
+            try:
+                events.unregister("pre_run_cell", self._wrap)
+            except ValueError:  # somebody has taken it away
+                pass
         for stream, wrapper in self._wrapped:
             if _own_write(stream) is wrapper:
                 under = wrapper.under
@@ -98,10 +109,22 @@ class _Wrapper:
         self.copy, self._name, self._write, self.under = copy, name, write, under
 
     def __call__(self, text: str, *rest: Any) -> Any:
-        result = self._write(text, *rest)
-        if self.copy._is_on and type(text) is str and text:
+        if not self.copy._is_on or getattr(self.copy._busy, "is_set", False):
+            return self._write(text, *rest)
+        self.copy._busy.is_set = True  # should we stand in the chain twice, it is heard once
+        try:
+            result = self._write(text, *rest)
+        finally:
+            self.copy._busy.is_set = False
+        if type(text) is str and text:
             self.copy._take(self._name, text)
         return result
+
+
+def _cell_events() -> Any:
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
+    return getattr(shell, "events", None)
 
 
 def _own_write(stream: Any) -> Any:

@@ -49,11 +49,12 @@ def sparkline(column: Column) -> str:
         return ""
     shown = _thinned(pairs)
     low, high = min(value for _, value in shown), max(value for _, value in shown)
+    span = high / 2 - low / 2  # halves: the difference of two large numbers may be none
     first, last = shown[0][0], shown[-1][0]
 
     def place(step: int, value: float) -> str:
         x = 2 + (_WIDTH - 4) * ((step - first) / (last - first) if last > first else 0.5)
-        y = _HEIGHT - 3 - (_HEIGHT - 6) * ((value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5)
+        y = _HEIGHT - 3 - (_HEIGHT - 6) * ((value / 2 - low / 2) / span if span > 0 else 0.5)
         return f"{x:.1f},{y:.1f}"
 
     points = " ".join(place(step, value) for step, value in shown)
