@@ -91,9 +91,11 @@ def du(store: Store | str | os.PathLike[str] | None = None) -> Usage:
         books.enter(("step", stored.entry.meta.step), named, stored.record_bytes)
     for key, ref in references(opened):
         books.enter(_owner_of(key), {ref.name}, 0)
-    reached = set(named_objects(opened, time.time()))
-    unreached = [size for name, size in present.items() if name not in reached]
-    return Usage(opened.url, files, books.owners(present), len(unreached), sum(unreached))
+    unreached = {name: size for name, size in present.items() if name not in books.owner_of}
+    if unreached:  # or reached by what is not finished yet
+        for name in named_objects(opened, time.time()):
+            unreached.pop(name, None)
+    return Usage(opened.url, files, books.owners(present), len(unreached), sum(unreached.values()))
 
 
 class _Books:

@@ -96,7 +96,7 @@ def main(scenario: str, folder: str, every: str) -> None:
             shutil.rmtree(root)
             number, points = number + int(every), points + 1
     print(f"{points} points")
-    assert points > 10
+    assert points > 4
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ def run(machine: type[Keeping], examples: int, steps: int) -> None:
 
 @pytest.mark.parametrize("machine", [Keeping, KeepingInMemory])
 def test_what_must_be_readable_is_whatever_is_done_to_a_store(machine: type[Keeping]):
-    run(machine, examples=8, steps=15)
+    run(machine, examples=6, steps=12)
 
 
 @pytest.mark.nightly

@@ -21,7 +21,7 @@ def drive(scenario: str, folder: Path, every: int) -> None:
 
 @pytest.mark.parametrize("scenario", ["gc", "repair"])
 def test_a_kill_at_some_storage_calls(scenario: str, tmp_path: Path):
-    drive(scenario, tmp_path, 17)
+    drive(scenario, tmp_path, 29)
 
 
 @pytest.mark.nightly
