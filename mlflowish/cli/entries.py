@@ -81,7 +81,7 @@ def show(key: str, location: Location, as_json: bool) -> None:
     else:
         show_run(Run(store, record.run_id, record), as_json=as_json)
         return
-    found = _by_prefix(store, key)
+    found = by_prefix(store, key)
     if as_json:
         print_json({"store": store.url, "calls": [_document(call) for call in found]})
         return
@@ -103,7 +103,7 @@ def forget(name: str, yes: bool, location: Location, as_json: bool) -> None:
 
     store = location.open()
     named = [call for call in store.calls(name) if call.meta.step == name]
-    found = named or _by_prefix(store, name, or_step=True)
+    found = named or by_prefix(store, name, or_step=True)
     entries = [call for call in found if isinstance(call, Entry)]
     if entries and not yes:
         click.confirm(
@@ -138,7 +138,7 @@ def _summaries(store: Store) -> list[StepSummary]:
     return sorted(found.values(), key=lambda summary: (-summary.total_s, summary.step))
 
 
-def _by_prefix(store: Store, prefix: str, *, or_step: bool = False) -> list[Entry | Event]:
+def by_prefix(store: Store, prefix: str, *, or_step: bool = False) -> list[Entry | Event]:
     """Every call under the one key that begins so, newest first."""
     wanted = prefix.lower()
     is_key = re.fullmatch(f"[0-9a-f]{{{_SHORTEST_PREFIX},32}}", wanted) is not None

@@ -17,6 +17,7 @@ from mlflowish.cli.demo import demo
 from mlflowish.cli.entries import forget, show, steps
 from mlflowish.cli.explain import explain
 from mlflowish.cli.keeping import du, fsck, gc
+from mlflowish.cli.lineage import lineage
 from mlflowish.cli.runs import compare, runs, sync
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for _command in (demo, status, steps, show, explain, forget, runs, compare, sync, compact, du, gc, fsck):
+for _command in (demo, status, steps, show, explain, lineage, forget, runs, compare, sync, compact, du, gc, fsck):
     cli.add_command(_command)
 
 

@@ -55,17 +55,23 @@ def lost_call(key: str) -> Node:
 
 
 def parameters(call: Known) -> Iterator[tuple[str, str]]:
-    """Arguments whose whole value is the text that describes them."""
-    return ((name, text) for name, _, text in call.meta.arguments if is_literal(text))
+    """Arguments whose whole value is the text that describes them, and that no other call made."""
+    made = _made(call)
+    return ((name, text) for name, _, text in call.meta.arguments if name not in made and is_literal(text))
 
 
 def data(call: Known) -> Iterator[tuple[Node, Edge]]:
     """What came into a call and was not the result of another: files, arrays, frames, objects."""
-    whole = {name for name, path, _ in call.meta.sources if not path}
+    made = _made(call)
     for name, digest, text in call.meta.arguments:
-        if name not in whole and not is_literal(text):
+        if name not in made and not is_literal(text):
             node = Node(f"data:{digest}", "data", text or digest[:12], {"digest": digest, "description": text})
             yield node, Edge(node.id, f"call:{call.key}", name)
+
+
+def _made(call: Known) -> set[str]:
+    """The arguments that are wholly results of other calls."""
+    return {name for name, place, _ in call.meta.sources if not place}
 
 
 def sources(call: Known) -> Iterator[Edge]:

@@ -60,8 +60,17 @@ def _of_call(calls: Calls, call: Any) -> Node:
 
 
 def _of_hex(calls: Calls, text: str) -> list[Node]:
+    """32 hex digits are the key of a call, the id of a run, or a digest."""
+    from mlflowish.tracking import Run, read_run
+
     known = calls.get(text)
-    return [nodes.call_node(known)] if known is not None else _of_digest(calls, text)
+    if known is not None:
+        return [nodes.call_node(known)]
+    try:
+        record = read_run(calls.store, text)
+    except NotFoundError:
+        return _of_digest(calls, text)
+    return _roots(calls, Run(calls.store, text, record))
 
 
 def _of_value(calls: Calls, value: Any) -> list[Node]:

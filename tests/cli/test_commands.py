@@ -20,7 +20,22 @@ def test_the_version_is_printed(mlflowish: Runner) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "status", "steps", "show", "explain", "forget", "compact", "du", "fsck", "gc", "runs", "compare", "sync"],
+    [
+        "demo",
+        "status",
+        "steps",
+        "show",
+        "explain",
+        "lineage",
+        "forget",
+        "compact",
+        "du",
+        "fsck",
+        "gc",
+        "runs",
+        "compare",
+        "sync",
+    ],
 )
 def test_every_command_says_what_it_does(mlflowish: Runner, command: str) -> None:
     done = mlflowish(command, "--help")

@@ -1,0 +1,72 @@
+"""`mlflowish lineage`, as it is typed."""
+
+from pathlib import Path
+
+import pytest
+from command_runs import Runner
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import mlflowish as mf
+
+@mf.step
+def load(file):
+    return Path(file).read_text().split()
+
+@mf.step
+def count(words, least=1):
+    return {word: words.count(word) for word in words if words.count(word) >= least}
+
+call = count.call(load(mf.File("words.txt")), least=2)
+print(call.key)
+"""
+
+
+@pytest.fixture
+def chained(mlflowish: Runner, tmp_path: Path) -> str:
+    import os
+    import subprocess
+    import sys
+
+    (tmp_path / "words.txt").write_text("a b a")
+    (tmp_path / "chain.py").write_text(SCRIPT)
+    env = {**os.environ, "MLFLOWISH_STORE": str(tmp_path / "store")}
+    done = subprocess.run(
+        [sys.executable, "chain.py"], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_tree_shows_what_a_result_was_made_from(mlflowish: Runner, chained: str) -> None:
+    out = mlflowish("lineage", chained[:8]).out
+    assert [out.index(word) for word in ("count(least=2)", "words: load", "file: File")] == sorted(
+        out.index(word) for word in ("count(least=2)", "words: load", "file: File")
+    )
+
+
+def test_a_file_leads_to_what_was_made_of_it(mlflowish: Runner, chained: str) -> None:
+    document = mlflowish("lineage", "words.txt", "--down", "--json").document
+    assert {node["label"] for node in document["nodes"] if node["kind"] == "call"} == {"load", "count"}
+    assert {edge["role"] for edge in document["edges"]} == {"file", "words"}
+
+
+@pytest.mark.parametrize(("form", "begins"), [("mermaid", "flowchart LR"), ("dot", "digraph"), ("svg", "<svg")])
+def test_it_prints_what_other_tools_draw(mlflowish: Runner, chained: str, form: str, begins: str) -> None:
+    assert mlflowish("lineage", chained, "--as", form).out.startswith(begins)
+
+
+def test_openlineage_is_a_list_of_events(mlflowish: Runner, chained: str) -> None:
+    events = mlflowish("lineage", chained, "--as", "openlineage").document
+    assert [event["eventType"] for event in events] == ["COMPLETE", "COMPLETE"]
+
+
+def test_depth_stops_early(mlflowish: Runner, chained: str) -> None:
+    assert len(mlflowish("lineage", chained, "--depth", "1", "--json").document["nodes"]) == 2
+
+
+@pytest.mark.parametrize("what", ["00112233445566778899aabbccddeeff", "nonsense", "abcd"])
+def test_what_is_not_known_is_one_message(mlflowish: Runner, chained: str, what: str) -> None:
+    done = mlflowish("lineage", what)
+    assert done.code == 1
+    assert "Traceback" not in done.err
