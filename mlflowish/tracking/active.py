@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import logging
 import os
@@ -154,6 +155,7 @@ def ending_of(error: BaseException | None) -> tuple[str, str]:
     return (KILLED if isinstance(error, KeyboardInterrupt) else FAILED), name
 
 
+@functools.lru_cache(maxsize=1)
 def user_name() -> str:
     """Who is logged in, "" if nobody says."""
     try:

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError, NotFoundError, StorageError, nearest
+from mlflowish.journals import Journals
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
 from mlflowish.tracking.folding import KILLED, RunRecord, fold
@@ -166,8 +167,7 @@ def _visible(record: RunRecord | None, deleted: bool) -> Iterable[RunRecord]:
 def _batches(store: Store, run_id: bytes) -> list[Batch]:
     batches = in_flight(store).batches(run_id)
     try:
-        journals = store.journals(RUNS)
-        journals.refresh()
+        journals = _journals(store, RUNS)
         return batches + [unpack_batch(payload) for payload in journals.get(run_id)]
     except StorageError:
         if not batches:
@@ -175,10 +175,18 @@ def _batches(store: Store, run_id: bytes) -> list[Batch]:
         return batches  # the store is out of reach, and this machine knows what it has logged itself
 
 
+def _journals(store: Store, kind: str) -> Journals:
+    """The journals as of now: what has left a spool file since it was looked at must be seen in them. Into a bucket
+    records come in batches of seconds anyhow, and a look costs requests: there they look by themselves."""
+    journals = store.journals(kind)
+    if store.storage.capabilities.append:
+        journals.refresh()
+    return journals
+
+
 def _parts(store: Store, kind: str, run_id: bytes) -> Iterator[bytes]:
     try:
-        journals = store.journals(kind)
-        journals.refresh()
+        journals = _journals(store, kind)
         part, misses = 0, 0
         while misses < 2:  # a part whose records are all damaged does not hide the next one
             payloads = journals.get(part_key(kind, run_id, part))

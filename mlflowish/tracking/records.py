@@ -72,11 +72,12 @@ class Column:
         self.times_us.extend(other.times_us)
         self.values.extend(other.values)
 
-    def last(self) -> Last:
-        """The newest point; the column is not empty."""
+    def last(self, start: int = 0) -> Last:
+        """The newest point of those from `start` on; there are some."""
         # Steps mostly grow: only those that share the highest one are compared.
-        highest = max(self.steps)
-        places = (place for place, step in enumerate(self.steps) if step == highest)
+        steps = self.steps[start:]
+        highest = max(steps)
+        places = (place for place, step in enumerate(steps, start) if step == highest)
         return max((Last(highest, self.times_us[i], self.values[i]) for i in places), key=Last.rank)
 
 

@@ -119,9 +119,17 @@ class RunSpool:
     columns: dict[str, Column] = field(default_factory=dict)
     console: list[tuple[Any, ...]] = field(default_factory=list)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    known: dict[str, tuple[int, Last]] = field(default_factory=dict)
 
     def lasts(self) -> dict[str, Last]:
-        return {name: column.last() for name, column in self.columns.items() if len(column)}
+        """The newest point of each series. Remembers how far it looked: a file that grows is not read again."""
+        for name, column in self.columns.items():
+            count, last = self.known.get(name, (0, None))
+            if count < len(column):
+                newest = column.last(count)
+                newest = newest if last is None or newest.rank() > last.rank() else last
+                self.known[name] = len(column), newest
+        return {name: last for name, (_, last) in self.known.items()}
 
 
 class Spooled:

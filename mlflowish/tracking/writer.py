@@ -49,6 +49,7 @@ class SpoolFile:
         self.check_start = header.check_start
         self.size_bytes = self.idle_bytes = len(packed)
         self.series: dict[tuple[bytes, str], int] = {}
+        self.runs: set[bytes] = set()  # those with points in it
         self.began_s = time.monotonic()
         self.is_full = False
 
@@ -187,7 +188,8 @@ class Writer:
                 series = file.series.get((run_id, name))
                 if series is not None:
                     return file, series
-                if not any(run == run_id for run, _ in file.series):
+                if run_id not in file.runs:
+                    file.runs.add(run_id)
                     self._counts[run_id] = self._counts.get(run_id, -1) + 1
                 series = len(file.series)
                 if self._add(file, pack_record(file.check_start, SERIES, (run_id, self._counts[run_id], series, name))):
