@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflowish import lineage as lineage
+    from mlflowish import registry as registry
     from mlflowish.errors import *  # noqa: F403  the whole tree, listed in _ERRORS
     from mlflowish.executors import Future as Future
     from mlflowish.executors import executor as executor
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mlflowish.models import Model as Model
     from mlflowish.models import Signature as Signature
     from mlflowish.models import infer_signature as infer_signature
+    from mlflowish.registry import load_model as load_model
+    from mlflowish.registry import register_model as register_model
     from mlflowish.steps import Call as Call
     from mlflowish.steps import Explanation as Explanation
     from mlflowish.steps import Step as Step
@@ -119,6 +122,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
+    **{name: ("mlflowish.registry", name) for name in ("load_model", "register_model")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{
         name: ("mlflowish.store", name)
@@ -130,7 +134,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "register_digester": ("mlflowish.hashing", "register_digester"),
 }
 
-_ROOMS = ("lineage",)  # packages that are public themselves
+_ROOMS = ("lineage", "registry")  # packages that are public themselves
 
 __all__ = [*sorted((*_HOMES, *_ROOMS)), "__version__"]
 

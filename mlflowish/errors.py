@@ -92,9 +92,10 @@ class FormatVersionError(MlflowishError):
 
 
 class StorageError(MlflowishError):
-    """The backend failed: unreachable, full, or refused."""
+    """The backend failed: unreachable, full, or refused. `unreachable` is True when no answer could be had at all."""
 
     code = "storage"
+    unreachable = False
 
 
 class ReadOnlyError(StorageError):

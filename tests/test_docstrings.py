@@ -25,16 +25,21 @@ FUNCTIONS = [
     "fsck",
     "gc",
     "infer_signature",
+    "load_model",
     "register_digester",
+    "register_model",
     "step",
     "transaction",
     "use",
 ]
 TRACKING = [*FLUENT, "compare_runs", "search_runs", "sync"]
 METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
-DOCUMENTED = {name: getattr(mf, name) for name in [*FUNCTIONS, *TRACKING]} | {
-    f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS
-}
+REGISTRY = [name for name in mf.registry.__all__ if name.islower() and name not in FUNCTIONS]
+DOCUMENTED = (
+    {name: getattr(mf, name) for name in [*FUNCTIONS, *TRACKING]}
+    | {f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS}
+    | {f"registry.{name}": getattr(mf.registry, name) for name in REGISTRY}
+)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from mlflowish.cli.entries import forget, show, steps
 from mlflowish.cli.explain import explain
 from mlflowish.cli.keeping import du, fsck, gc
 from mlflowish.cli.lineage import lineage
+from mlflowish.cli.models import hooks, models, promote
 from mlflowish.cli.runs import compare, runs, sync
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
@@ -33,7 +34,13 @@ def cli() -> None:
     """
 
 
-for _command in (demo, status, steps, show, explain, lineage, forget, runs, compare, sync, compact, du, gc, fsck):
+_COMMANDS = (
+    *(demo, status, steps, show, explain, lineage, forget),
+    *(runs, compare, sync),
+    *(models, promote, hooks),
+    *(compact, du, gc, fsck),
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

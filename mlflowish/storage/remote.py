@@ -297,7 +297,7 @@ class FsspecStorage:
             message = f"Could not {what} {where}: its filesystem has no such operation ({text})"
             return CapabilityError(message, path=path, url=self._url)
         message = f"Could not {what} {where}: {text}. Check that the server can be reached."
-        return StorageError(message, path=path, url=self._url)
+        return StorageError(message, path=path, url=self._url, unreachable=True)
 
     def _cause(self, error: BaseException) -> BaseException | None:
         """The error to chain: not one whose text shows a secret."""

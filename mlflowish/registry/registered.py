@@ -1,0 +1,264 @@
+"""One registered version of a model, as its user sees it; and a model as a whole."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.registry.listing import Listing, cell, utc
+from mlflowish.registry.rules import ARCHIVED, NONE, StageRules
+from mlflowish.registry.shelf import Shelf
+
+if TYPE_CHECKING:
+    from mlflowish.models import StoredModel
+    from mlflowish.registry.records import VersionRecord
+    from mlflowish.registry.transitions import Transitions
+    from mlflowish.storage import ObjectRef
+    from mlflowish.store import Store, Table
+
+_BADGES = {"production": "good", "staging": "warn", ARCHIVED: "neutral", NONE: "neutral"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version of a model as it was when it was asked for: it does not change when others move it.
+
+    `run_id`: the run that it was registered in, or that computed it; None outside of runs. `metrics`: floats by name.
+    `digest` identifies the model's content. `executes_code`: loading it runs stored code (a pickle), which
+    `allow_pickle=False` refuses. `created` is in UTC.
+    """
+
+    name: str
+    version: int
+    stage: str
+    aliases: tuple[str, ...]
+    description: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    flavor: str
+    digest: str | None
+    executes_code: bool
+    created: datetime.datetime
+    who: str
+    run_id: str | None
+    deleted: bool
+    record: VersionRecord = field(repr=False)
+    store: Store = field(repr=False, compare=False)
+
+    @property
+    def manifest_ref(self) -> ObjectRef:
+        """The object that lists the model's files."""
+        return _ref(*self.record.manifest)
+
+    @property
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """Every object that the model rests in."""
+        return tuple(_ref(name, size) for name, size in self.record.refs)
+
+    @property
+    def stored(self) -> StoredModel:
+        """The model's files and manifest; costs one read, once."""
+        return _opened(self.store, self.manifest_ref)
+
+    @property
+    def signature(self) -> Any:
+        """What it takes and gives: one Arrow schema each; None if nobody said."""
+        return self.stored.manifest.signature
+
+    @property
+    def input_example(self) -> Any:
+        """An example of what it takes; None if nobody gave one."""
+        return self.stored.input_example()
+
+    @property
+    def environment(self) -> Any:
+        """Where it was stored: interpreter and packages with their versions."""
+        return self.stored.manifest.environment
+
+    @property
+    def code(self) -> Any:
+        """The code that was stored with it."""
+        return self.stored.manifest.code
+
+    @property
+    def calls(self) -> Table:
+        """The calls of steps behind it, the one that made it first. Reads every record of a call in the store."""
+        from mlflowish.registry.ancestry import ancestry_of
+
+        return ancestry_of(self).calls()
+
+    def load(self, *, allow_pickle: bool | None = None) -> Any:
+        """The model, as `mf.load_model` gives it."""
+        return self.stored.load(allow_pickle=allow_pickle)
+
+    def lineage(self) -> Any:
+        """What it was made by and from: calls of steps, their code and their data, as a graph."""
+        from mlflowish.registry.ancestry import ancestry_of
+
+        return ancestry_of(self)
+
+    def history(self) -> Transitions:
+        """What happened to this version, oldest first."""
+        from mlflowish.registry.lookup import history
+
+        return history(self.name, version=self.version, store=self.store)
+
+    def document(self) -> dict[str, Any]:
+        """For programs: plain values."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "stage": self.stage,
+            "aliases": list(self.aliases),
+            "description": self.description,
+            "tags": dict(self.tags),
+            "metrics": dict(self.metrics),
+            "flavor": self.flavor,
+            "digest": self.digest,
+            "executes_code": self.executes_code,
+            "created": self.created.isoformat(timespec="milliseconds"),
+            "who": self.who,
+            "run_id": self.run_id,
+            "deleted": self.deleted,
+            "bytes": sum(ref.size_bytes for ref in self.refs),
+        }
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.version, self.record.manifest[0]))
+
+    def __repr__(self) -> str:
+        named = "".join(f", @{alias}" for alias in self.aliases)
+        state = "deleted" if self.deleted else self.stage
+        return f"ModelVersion({self.name!r}, {self.version}, {state}{named}, {self.flavor})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import badge, card
+
+        state = "deleted" if self.deleted else self.stage
+        badges = badge(state, "bad" if self.deleted else _BADGES.get(self.stage, "new"))
+        badges += "".join(f" {badge('@' + alias, 'new')}" for alias in self.aliases)
+        rows = [("flavor", self.flavor + (" (pickle: loading it runs code)" if self.executes_code else ""))]
+        rows += [("description", self.description)] if self.description else []
+        rows += [("metrics", cell(dict(self.metrics)))] if self.metrics else []
+        rows += [("tags", cell(dict(self.tags)))] if self.tags else []
+        rows += [("run", self.run_id)] if self.run_id else []
+        rows.append(("registered", f"{cell(self.created)} by {self.who}"))
+        return card(f"{self.name} version {self.version}", rows, body_html=badges)
+
+
+class ModelVersions(Listing[ModelVersion]):
+    """Versions of a model: a sequence of `ModelVersion` that shows itself as a table."""
+
+    columns = ("version", "stage", "aliases", "metrics", "tags", "description", "flavor", "created", "who")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A model: its newest version (0 if it has none), which versions are where, its aliases, and its rules."""
+
+    name: str
+    latest: int
+    versions: int
+    stages: Mapping[str, tuple[int, ...]]
+    aliases: Mapping[str, int]
+    description: str
+    tags: Mapping[str, str]
+    created: datetime.datetime
+    who: str
+    rules: StageRules = field(repr=False)
+
+    @property
+    def placed(self) -> str:
+        """Which versions are in which stage, as a short text."""
+        return ", ".join(
+            f"{stage}: {', '.join(map(str, numbers))}"
+            for stage, numbers in self.stages.items()
+            if stage not in (NONE, ARCHIVED)
+        )
+
+    def document(self) -> dict[str, Any]:
+        """For programs: plain values."""
+        return {
+            "model": self.name,
+            "latest": self.latest,
+            "versions": self.versions,
+            "stages": {stage: list(numbers) for stage, numbers in self.stages.items()},
+            "aliases": dict(self.aliases),
+            "description": self.description,
+            "tags": dict(self.tags),
+            "created": self.created.isoformat(timespec="milliseconds"),
+            "who": self.who,
+            "rules": self.rules.value(),
+        }
+
+
+class RegisteredModels(Listing[RegisteredModel]):
+    """Models: a sequence of `RegisteredModel` that shows itself as a table."""
+
+    columns = ("name", "latest", "versions", "placed", "aliases", "description", "created", "who")
+
+
+def version_of(store: Store, shelf: Shelf, number: int, *, or_deleted: bool = False) -> ModelVersion:
+    """The version as a state of the catalog has it; NotFoundError if it is not there."""
+    record = shelf.find_version(number) if or_deleted else None
+    if record is None:
+        record = shelf.version(number)
+    return version_from(store, shelf.name, number, record, shelf.aliases_of(number))
+
+
+def version_from(store: Store, name: str, number: int, record: VersionRecord, aliases: tuple[str, ...]) -> ModelVersion:
+    """The version that a record describes."""
+    return ModelVersion(
+        name=name,
+        version=number,
+        stage=record.stage,
+        aliases=aliases,
+        description=record.description,
+        tags=record.tags,
+        metrics=record.metrics,
+        flavor=record.flavor,
+        digest=record.digest,
+        executes_code=record.executes_code,
+        created=utc(record.created_s),
+        who=record.who,
+        run_id=record.run_id,
+        deleted=record.deleted is not None,
+        record=record,
+        store=store,
+    )
+
+
+def model_of(shelf: Shelf) -> RegisteredModel:
+    """The model as a state of the catalog has it."""
+    head = shelf.head()
+    there = [(number, record.stage) for number, record in shelf.versions() if record.deleted is None]
+    placed = {stage: tuple(number for number, where in there if where == stage) for stage in head.stage_rules.stages}
+    return RegisteredModel(
+        name=shelf.name,
+        latest=there[-1][0] if there else 0,
+        versions=len(there),
+        stages={stage: numbers for stage, numbers in placed.items() if numbers},
+        aliases={alias: record.version for alias, record in shelf.aliases().items()},
+        description=head.description,
+        tags=head.tags,
+        created=utc(head.created_s),
+        who=head.who,
+        rules=head.stage_rules,
+    )
+
+
+def _ref(name: str, size_bytes: int) -> ObjectRef:
+    from mlflowish.storage import ObjectRef
+
+    return ObjectRef(name, size_bytes)
+
+
+@lru_cache(maxsize=64)
+def _opened(store: Store, manifest_ref: ObjectRef) -> StoredModel:
+    # A manifest never changes: it is named by its content.
+    from mlflowish.models import open_model
+
+    return open_model(store, manifest_ref)

@@ -1,0 +1,125 @@
+"""Registering: a trained thing becomes a version of a model, with the next number, all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import InvalidInputError
+from mlflowish.registry.ancestry import makers_of, run_of
+from mlflowish.registry.change import Change, changed
+from mlflowish.registry.lookup import reading
+from mlflowish.registry.marking import merged, point
+from mlflowish.registry.moving import require_no_approval
+from mlflowish.registry.names import alias_name, description_text, metrics_of, model_name, stage_name, tags_of
+from mlflowish.registry.records import VersionRecord
+from mlflowish.registry.registered import ModelVersion, version_of
+from mlflowish.registry.rules import NONE
+from mlflowish.registry.shelf import Shelf
+
+if TYPE_CHECKING:
+    from mlflowish.models import StoredModel
+    from mlflowish.store import Store
+
+
+def register_model(
+    name: str,
+    model: Any,
+    *,
+    stage: str | None = None,
+    alias: str | None = None,
+    description: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    signature: Any = None,
+    input_example: Any = None,
+    flavor: str | None = None,
+    comment: str = "",
+    who: str | None = None,
+    store: Any = None,
+) -> ModelVersion:
+    """Store a model, any object, and register it as the next version of `name`; the first one creates the model.
+
+    Versions are numbered 1, 2, 3, ... without gaps, whoever registers at the same time. The version begins in the stage
+    `none`; in the same transaction `stage` moves it on, as `mf.registry.transition` does, and `alias` names it.
+    `model` may also be a `ModelVersion` of the same store (its files are shared, not copied), or what
+    `mlflowish.models.store_model` gave. What kind of model it is (`flavor`) is found by its type, else it is "python".
+    `signature` and `input_example`: see `mlflowish.models`. The version remembers the run it is registered in, and the
+    call of a step that computed the model.
+
+    InvalidInputError for a name that no model can have; StateError for a stage that the model's rules keep it from.
+
+    >>> import mlflowish as mf
+    >>> def double(x):
+    ...     return 2 * x
+    >>> with mf.Store("memory://doc-register-model"):
+    ...     version = mf.register_model("doubler", double, stage="production", alias="champion", metrics={"auc": 1})
+    ...     mf.load_model("models:/doubler@champion")(4)
+    8
+    >>> version
+    ModelVersion('doubler', 1, production, @champion, ...)
+    """
+    from mlflowish.store import as_store
+
+    wanted, target = model_name(name), NONE if stage is None else stage_name(stage)
+    label = None if alias is None else alias_name(alias)
+    words, why = description_text(description), description_text(comment)
+    marks: dict[str, str] = merged({}, tags_of(tags))
+    numbers: dict[str, float] = merged({}, metrics_of(metrics))
+    opened = as_store(store)
+    _require_stage(opened, wanted, target)
+    stored, made_by = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
+
+    run_id = run_of(opened, made_by)
+
+    def apply(change: Change) -> ModelVersion:
+        record = _record(change, stored, made_by, run_id, description=words, tags=marks, metrics=numbers)
+        number = change.add(record, why)
+        if target != NONE:
+            require_no_approval(change, number, target)
+            change.move(number, target, archive_existing=True, comment=why)
+        if label is not None:
+            point(change, label, number)
+        return version_of(opened, change.shelf, number)
+
+    return changed(wanted, apply, who=who, store=opened, creates=True)
+
+
+def _require_stage(store: Store, name: str, stage: str) -> None:
+    """Before anything large is stored: is it a stage that the model has? What else may forbid it is seen at commit."""
+    shelf = Shelf(reading(store), name)
+    head = shelf.find_head()
+    if head is not None:
+        head.stage_rules.require_stage(stage, name)
+
+
+def _stored(store: Store, model: Any, **options: Any) -> tuple[StoredModel, list[str]]:
+    """The model in the store, and the calls of steps that computed it, as far as this process knows."""
+    from mlflowish.models import StoredModel, store_model
+
+    if not isinstance(model, (ModelVersion, StoredModel)):
+        return store_model(store, model, **options), makers_of(model)
+    if given := sorted(name for name, value in options.items() if value is not None):
+        raise InvalidInputError(f"A stored model has its {', '.join(given)} already; leave out {', '.join(given)}")
+    if isinstance(model, ModelVersion):
+        if model.store != store:
+            return store_model(store, model.load()), []
+        return model.stored, model.record.made_by
+    return model, []
+
+
+def _record(change: Change, stored: StoredModel, made_by: list[str], run_id: str | None, **said: Any) -> VersionRecord:
+    manifest = stored.manifest
+    return VersionRecord(
+        created_s=change.tx.now_s,
+        who=change.who,
+        stage=NONE,
+        manifest=[stored.manifest_ref.name, stored.manifest_ref.size_bytes],
+        refs=[[ref.name, ref.size_bytes] for ref in stored.refs],
+        flavor=manifest.flavor,
+        digest=manifest.digest,
+        executes_code=manifest.executes_code,
+        run_id=run_id,
+        made_by=made_by,
+        **said,
+    )

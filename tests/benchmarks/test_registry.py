@@ -1,0 +1,158 @@
+"""What the registry costs, beside a local MLflow in the same run. Nothing here asserts a time: see README.md."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+
+import numpy as np
+import pytest
+
+import mlflowish as mf
+
+PEERS = ["mlflowish", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("mlflow sqlite", "mlflow files"))]
+BOTH = pytest.mark.parametrize("peer", PEERS)
+
+
+class Ours:
+    """A registry in a local store."""
+
+    def __init__(self, folder, model):
+        self.store, self.model = mf.Store(folder / "store"), model
+        for _ in range(3):
+            self.register()
+        mf.registry.transition("churn", 2, "production", store=self.store)
+        mf.registry.set_alias("churn", "champion", 2, store=self.store)
+
+    def register(self):
+        return mf.register_model("churn", self.model, store=self.store).version
+
+    def resolve_stage(self):
+        return mf.registry.get("churn", stage="production", store=self.store).version
+
+    def resolve_alias(self):
+        return mf.registry.get("churn", alias="champion", store=self.store).version
+
+    def load_by_stage(self):
+        return mf.load_model("churn", stage="production", store=self.store)
+
+    def load_by_alias(self):
+        return mf.load_model("models:/churn@champion", store=self.store)
+
+    def promote(self, version):
+        mf.registry.transition("churn", version, "production", store=self.store)
+
+    def close(self):
+        self.store.close()
+
+
+class Theirs:
+    """MLflow's own registry on this machine: an SQLite file, or its folder of files."""
+
+    def __init__(self, folder, model, kind):
+        mlflow = pytest.importorskip("mlflow")
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self.uri = f"sqlite:///{folder}/mlflow.db" if kind == "sqlite" else (folder / "mlruns").as_uri()
+        self._old = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.mlflow, self.client = mlflow, mlflow.MlflowClient(self.uri, self.uri)
+        mlflow.create_experiment("bench", artifact_location=(folder / "artifacts").as_uri())
+        mlflow.set_experiment("bench")
+        with mlflow.start_run():
+            # What a person writes: log the model, then register it.
+            self.source = mlflow.sklearn.log_model(model, name="model", pip_requirements=[]).model_uri
+        for _ in range(3):
+            self.register()
+        self.client.transition_model_version_stage("churn", "2", "Production")
+        self.client.set_registered_model_alias("churn", "champion", "2")
+
+    def register(self):
+        return self.mlflow.register_model(self.source, "churn").version
+
+    def resolve_stage(self):
+        return int(self.client.get_latest_versions("churn", ["Production"])[0].version)
+
+    def resolve_alias(self):
+        return int(self.client.get_model_version_by_alias("churn", "champion").version)
+
+    def load_by_stage(self):
+        return self.mlflow.sklearn.load_model("models:/churn/Production")
+
+    def load_by_alias(self):
+        return self.mlflow.sklearn.load_model("models:/churn@champion")
+
+    def promote(self, version):
+        self.client.transition_model_version_stage("churn", str(version), "Production", archive_existing_versions=True)
+
+    def close(self):
+        self.mlflow.set_tracking_uri(self._old[0])
+        self.mlflow.set_registry_uri(self._old[1])
+
+
+@pytest.fixture
+def model():
+    """A small fitted classifier."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 8))
+    return linear_model.LogisticRegression().fit(x, x[:, 0] > 0)
+
+
+@pytest.fixture
+def registry_of(tmp_path, model):
+    """Opens the registry of a peer, with three versions of one model, the second in production."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+
+        def open_registry(peer):
+            if peer != "mlflowish":
+                warnings.simplefilter("ignore")  # MLflow's own
+                opened = Theirs(tmp_path, model, peer.split()[1])
+            else:
+                opened = Ours(tmp_path, model)
+            stack.callback(opened.close)
+            return opened
+
+        yield open_registry
+
+
+@BOTH
+@pytest.mark.benchmark(group="registry: resolve a stage")
+def test_resolving_a_stage(benchmark, registry_of, peer):
+    assert benchmark(registry_of(peer).resolve_stage) == 2
+
+
+@BOTH
+@pytest.mark.benchmark(group="registry: resolve an alias")
+def test_resolving_an_alias(benchmark, registry_of, peer):
+    assert benchmark(registry_of(peer).resolve_alias) == 2
+
+
+@BOTH
+@pytest.mark.benchmark(group="registry: load by stage, scikit-learn")
+def test_loading_a_model_by_stage(benchmark, registry_of, peer, model):
+    found = benchmark(registry_of(peer).load_by_stage)
+    assert np.array_equal(found.coef_, model.coef_)
+
+
+@BOTH
+@pytest.mark.benchmark(group="registry: load by alias, scikit-learn")
+def test_loading_a_model_by_alias(benchmark, registry_of, peer, model):
+    found = benchmark(registry_of(peer).load_by_alias)
+    assert np.array_equal(found.coef_, model.coef_)
+
+
+@BOTH
+@pytest.mark.benchmark(group="registry: register a version of a known model")
+def test_registering(benchmark, registry_of, peer):
+    assert int(benchmark(registry_of(peer).register)) >= 4
+
+
+@BOTH
+@pytest.mark.benchmark(group="registry: promote")
+def test_promoting(benchmark, registry_of, peer):
+    opened, turn = registry_of(peer), iter(range(10**9))
+    benchmark(lambda: opened.promote(1 + next(turn) % 3))

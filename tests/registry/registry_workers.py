@@ -1,0 +1,79 @@
+"""What the processes of the tests do. Each line that one prints is acknowledged: it must be true for ever."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+
+import mlflowish as mf
+
+
+def say(*what):
+    print(json.dumps(what), flush=True)
+
+
+def register(store, name, count):
+    """Registers, one after the other."""
+    for number in range(count):
+        version = mf.register_model(name, {"pid": os.getpid(), "number": number}, store=store)
+        say(version.version, os.getpid(), number)
+
+
+def promote(store, name, versions):
+    """Moves each of its versions into production."""
+    for version in versions:
+        before = time.time()
+        mf.registry.transition(name, version, "production", comment=str(version), store=store)
+        say(version, before, time.time())
+
+
+def promote_unless_taken(store, name, version, rounds):
+    """Takes production when it is free, and frees it again."""
+    for _ in range(rounds):
+        try:
+            mf.registry.transition(name, version, "production", archive_existing=False, store=store)
+        except mf.StateError:
+            continue
+        say(version)
+        mf.registry.transition(name, version, "archived", store=store)
+
+
+def work_until_killed(store, name):
+    """Registers into production for ever: each acknowledged version is printed."""
+    for number in itertools.count():
+        value = {"pid": os.getpid(), "number": number}
+        version = mf.register_model(name, value, stage="production", alias="champion", store=store)
+        say(version.version, os.getpid(), number)
+
+
+def move_and_hang(store, name, url):
+    """Moves a version, of which a webhook is to hear, and lives on."""
+    mf.registry.on_transition(url, store=store)
+    mf.register_model(name, 1, stage="production", store=store)
+    say("moved")
+    time.sleep(600)
+
+
+def move_and_end(store, name):
+    """Moves a version and ends at once."""
+    mf.register_model(name, 1, stage="production", store=store)
+    say("moved")
+
+
+def swap(store, first, second, rounds):
+    """Moves two models in one transaction, so that the same version of both is in production."""
+    for round_number in range(rounds):
+        version = 1 + (round_number + os.getpid()) % 2
+        for _ in range(200):
+            try:
+                with mf.transaction(store=store):
+                    mf.registry.transition(first, version, "production", store=store)
+                    mf.registry.transition(second, version, "production", store=store)
+            except mf.ConflictError:
+                continue
+            break
+        else:
+            raise AssertionError("200 conflicts in a row")
+        say(version)
