@@ -82,8 +82,8 @@ class Head(Record):
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord(Record):
-    """One version. `manifest` and `refs` are [name, size] of objects; `made_by` are keys of the calls of steps that
-    computed it; `deleted` is None, or when, who, why."""
+    """One version. `manifest` and `refs` are [name, size] of objects; `source` is the call of a step that computed it,
+    if that is known; `deleted` is None, or when, who, why."""
 
     kind: ClassVar[str] = "model version"
     created_s: float
@@ -98,7 +98,7 @@ class VersionRecord(Record):
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
-    made_by: list[str] = field(default_factory=list)
+    source: dict[str, Any] | None = None
     deleted: dict[str, Any] | None = None
 
     def value(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mlflowish.registry.rules import ARCHIVED, NONE, StageRules
 from mlflowish.registry.shelf import Shelf
 
 if TYPE_CHECKING:
+    from mlflowish.lineage import Lineage
     from mlflowish.models import StoredModel
     from mlflowish.registry.records import VersionRecord
     from mlflowish.registry.transitions import Transitions
@@ -85,20 +86,26 @@ class ModelVersion:
 
     @property
     def calls(self) -> Table:
-        """The calls of steps behind it, the one that made it first. Reads every record of a call in the store."""
-        from mlflowish.registry.ancestry import ancestry_of
+        """The calls of steps behind it, the one that computed it first."""
+        from mlflowish.registry.ancestry import calls_of
 
-        return ancestry_of(self).calls()
+        return calls_of(self.lineage())
 
     def load(self, *, allow_pickle: bool | None = None) -> Any:
         """The model, as `mf.load_model` gives it."""
         return self.stored.load(allow_pickle=allow_pickle)
 
-    def lineage(self) -> Any:
-        """What it was made by and from: calls of steps, their code and their data, as a graph."""
-        from mlflowish.registry.ancestry import ancestry_of
+    def lineage(self) -> Lineage:
+        """What it was made by and from: calls of steps, their code and their data (`mf.lineage.of`)."""
+        from mlflowish.lineage import of
 
-        return ancestry_of(self)
+        return of(self, store=self.store)
+
+    def __lineage__(self) -> tuple[str, str, str, dict[str, Any], tuple[str, ...]]:
+        """How it stands in a lineage."""
+        from mlflowish.registry.ancestry import node_of
+
+        return node_of(self)
 
     def history(self) -> Transitions:
         """What happened to this version, oldest first."""

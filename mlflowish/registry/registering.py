@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
-from mlflowish.registry.ancestry import makers_of, run_of
+from mlflowish.registry.ancestry import run_of, source_of
 from mlflowish.registry.change import Change, changed
 from mlflowish.registry.lookup import reading
 from mlflowish.registry.marking import merged, point
@@ -68,12 +68,12 @@ def register_model(
     numbers: dict[str, float] = merged({}, metrics_of(metrics))
     opened = as_store(store)
     _require_stage(opened, wanted, target)
-    stored, made_by = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
+    stored, source = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
 
-    run_id = run_of(opened, made_by)
+    run_id = run_of(source)
 
     def apply(change: Change) -> ModelVersion:
-        record = _record(change, stored, made_by, run_id, description=words, tags=marks, metrics=numbers)
+        record = _record(change, stored, source, run_id, description=words, tags=marks, metrics=numbers)
         number = change.add(record, why)
         if target != NONE:
             require_no_approval(change, number, target)
@@ -93,22 +93,25 @@ def _require_stage(store: Store, name: str, stage: str) -> None:
         head.stage_rules.require_stage(stage, name)
 
 
-def _stored(store: Store, model: Any, **options: Any) -> tuple[StoredModel, list[str]]:
-    """The model in the store, and the calls of steps that computed it, as far as this process knows."""
+def _stored(store: Store, model: Any, **options: Any) -> tuple[StoredModel, dict[str, Any] | None]:
+    """The model in the store, and the call of a step that computed it, as far as this process knows."""
     from mlflowish.models import StoredModel, store_model
 
     if not isinstance(model, (ModelVersion, StoredModel)):
-        return store_model(store, model, **options), makers_of(model)
+        stored = store_model(store, model, **options)
+        return stored, source_of(store, model, stored.manifest.digest)
     if given := sorted(name for name, value in options.items() if value is not None):
         raise InvalidInputError(f"A stored model has its {', '.join(given)} already; leave out {', '.join(given)}")
     if isinstance(model, ModelVersion):
         if model.store != store:
-            return store_model(store, model.load()), []
-        return model.stored, model.record.made_by
-    return model, []
+            return store_model(store, model.load()), None
+        return model.stored, model.record.source
+    return model, None
 
 
-def _record(change: Change, stored: StoredModel, made_by: list[str], run_id: str | None, **said: Any) -> VersionRecord:
+def _record(
+    change: Change, stored: StoredModel, source: dict[str, Any] | None, run_id: str | None, **said: Any
+) -> VersionRecord:
     manifest = stored.manifest
     return VersionRecord(
         created_s=change.tx.now_s,
@@ -120,6 +123,6 @@ def _record(change: Change, stored: StoredModel, made_by: list[str], run_id: str
         digest=manifest.digest,
         executes_code=manifest.executes_code,
         run_id=run_id,
-        made_by=made_by,
+        source=source,
         **said,
     )

@@ -1,0 +1,104 @@
+"""Where a version comes from: the call, the run, the code and the data behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mlflowish as mf
+
+registry = mf.registry
+
+
+@mf.step
+def rows(n):
+    return np.arange(n, dtype=float)
+
+
+@mf.step
+def fitted(values, power=1):
+    return {"weights": values**power, "power": power}
+
+
+def test_a_model_that_a_step_returned_knows_the_call(store):
+    version = mf.register_model("churn", fitted(rows(5), power=2))
+    assert [name.rpartition(".")[2] for name in version.calls.column("step")] == ["fitted", "rows"]
+    assert version.calls.column("key")[0] == fitted.call(rows(5), power=2).key
+
+
+def test_a_lineage_of_a_version_leads_from_its_data_to_it(store):
+    version = mf.register_model("churn", fitted(np.arange(3.0)))
+    behind = mf.lineage.of(version)
+    assert set(behind.graph) == set(version.lineage().graph)
+    [call] = behind.calls()
+    assert call.key == fitted.call(np.arange(3.0)).key
+    assert list(behind.data().column("argument")) == ["values"]
+    assert behind.roots == ("models/versions/churn/000000001",)
+
+
+def test_what_was_made_of_data_leads_down_to_the_version(store):
+    mf.register_model("churn", fitted(rows(5)))
+    below = mf.lineage.of(rows.call(5)).downstream()
+    assert "models/versions/churn/000000001" in below.graph
+
+
+def test_a_model_that_was_read_back_knows_the_call_that_computed_it(store):
+    fitted(rows(5))
+    version = mf.register_model("churn", fitted(rows(5)))
+    assert version.calls.column("key")[0] == fitted.call(rows(5)).key
+
+
+def test_an_equal_model_from_elsewhere_is_known_by_its_content(store):
+    fitted(rows(5))
+    version = mf.register_model("churn", {"weights": np.arange(5.0), "power": 1})
+    assert version.record.source is None
+    assert version.calls.column("key") == [fitted.call(rows(5)).key, rows.call(5).key]
+
+
+def test_a_model_that_no_step_made_has_no_calls(store):
+    version = mf.register_model("churn", {"weights": [1, 2]})
+    assert len(version.calls) == 0
+    assert list(version.lineage().graph) == ["models/versions/churn/000000001"]
+
+
+def test_the_run_of_a_version_is_the_one_it_is_registered_in(store):
+    with mf.start_run() as run:
+        version = mf.register_model("churn", 1)
+    assert version.run_id == registry.get("churn").run_id == run.run_id
+    assert mf.register_model("churn", 1).run_id is None
+
+
+def test_the_run_of_a_version_is_else_the_one_that_computed_it(store):
+    with mf.start_run() as run:
+        model = fitted(rows(4))
+    assert mf.register_model("churn", model).run_id == run.run_id
+
+
+def test_a_version_knows_signature_example_and_environment(store):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    import pandas as pd
+
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [0.0, 1.0, 0.0]})
+    model = linear_model.LinearRegression().fit(frame, [1.0, 2.0, 3.0])
+    version = mf.register_model("price", model, input_example=frame, stage="production")
+    assert version.signature.inputs.names == ["a", "b"]
+    assert version.input_example.equals(frame)
+    assert version.flavor == "sklearn"
+    assert "scikit-learn" in version.environment.requirements()
+    loaded = mf.load_model("price", stage="production")
+    assert loaded.predict(frame) == pytest.approx(model.predict(frame))
+    with pytest.raises(mf.InvalidInputError, match="'b'"):
+        loaded.predict(frame[["a"]])
+
+
+def test_a_model_that_only_pickle_can_hold_is_refused_where_pickles_are(store):
+    version = mf.register_model("pickled", Pickled(3))
+    assert version.executes_code
+    assert mf.load_model("pickled").value == 3
+    with pytest.raises(mf.CapabilityError):
+        mf.load_model("pickled", allow_pickle=False)
+
+
+class Pickled:
+    def __init__(self, value):
+        self.value = value
