@@ -34,7 +34,15 @@ def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
         table = _named_array(schema, data)
     else:
         raise _no_table(schema, data)
-    return in_container(_cast_table(schema, table), container or kind or "arrow")
+    cast = _cast_table(schema, table)
+    if kind == container == "dict":
+        return {name: _kept(data[name], table.column(name), cast.column(name)) for name in schema.names}
+    return in_container(cast, container or kind or "arrow")
+
+
+def _kept(values: Any, before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
+    """The caller's own values where nothing had to be cast."""
+    return values if before.type == after.type else _python_values(after)
 
 
 def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:

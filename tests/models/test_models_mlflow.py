@@ -13,6 +13,8 @@ import mlflowish as mf
 from mlflowish.models import export_mlflow, import_mlflow, open_model, store_model
 
 FRAME = pd.DataFrame({"a": np.linspace(0, 1, 40), "b": np.linspace(1, 3, 40)})
+# Else MLflow loads each model once more, in another process, to see what it imports.
+UNINFERRED = {"pip_requirements": ["scikit-learn"]}
 TARGET = (FRAME.a > 0.4).astype(int).to_numpy()
 
 
@@ -125,23 +127,25 @@ def test_a_pytorch_model_goes_there_and_back(mlflow, store, tmp_path):
 
 
 def saved_sklearn(mlflow, path, signature):
-    mlflow.sklearn.save_model(sklearn_model(), path, signature=signature)
+    mlflow.sklearn.save_model(sklearn_model(), path, signature=signature, **UNINFERRED)
 
 
 def saved_sklearn_by_pickle(mlflow, path, signature):
-    mlflow.sklearn.save_model(sklearn_model(), path, signature=signature, serialization_format="cloudpickle")
+    mlflow.sklearn.save_model(
+        sklearn_model(), path, signature=signature, serialization_format="cloudpickle", **UNINFERRED
+    )
 
 
 def saved_xgboost(mlflow, path, signature):
     import mlflow.xgboost
 
-    mlflow.xgboost.save_model(xgboost_classifier(), path, signature=signature)
+    mlflow.xgboost.save_model(xgboost_classifier(), path, signature=signature, **UNINFERRED)
 
 
 def saved_lightgbm(mlflow, path, signature):
     import mlflow.lightgbm
 
-    mlflow.lightgbm.save_model(lightgbm_booster(), path, signature=signature)
+    mlflow.lightgbm.save_model(lightgbm_booster(), path, signature=signature, **UNINFERRED)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +168,7 @@ def test_we_load_a_pytorch_model_that_mlflow_wrote(mlflow, tmp_path):
 
     model, data = torch.nn.Linear(2, 1), FRAME.to_numpy("float32")
     path = str(tmp_path / "theirs")
-    mlflow.pytorch.save_model(model, path, serialization_format="pickle")
+    mlflow.pytorch.save_model(model, path, serialization_format="pickle", **UNINFERRED)
     assert np.array_equal(
         import_mlflow(path).model.predict(data).numpy(), model(torch.as_tensor(data)).detach().numpy()
     )

@@ -196,6 +196,31 @@ def test_a_model_is_given_what_it_was_shown():
             assert type(asked(mf.infer_signature(example), data)) is type(example)
 
 
+def test_columns_of_a_dict_stay_what_they_are():
+    data = {"image": np.zeros((2, 3, 3), "float32"), "age": np.array([1, 2])}
+    given = asked(mf.infer_signature(data), data)
+    assert given["image"] is data["image"]
+    assert given["age"] is data["age"]
+    [cast] = asked(mf.infer_signature({"age": [1]}), {"age": np.array([1], "int8")}).values()
+    assert cast == [1]
+
+
+def test_categories_are_taken_from_texts():
+    signature = mf.infer_signature(pd.DataFrame({"c": pd.Categorical(["a", "b"])}))
+    for data in (pd.DataFrame({"c": ["a"]}), {"c": ["a"]}, pl.DataFrame({"c": ["a"]})):
+        assert isinstance(asked(signature, data).c.dtype, pd.CategoricalDtype)
+
+
+def test_no_rows_are_rows():
+    pd.testing.assert_frame_equal(asked(mf.infer_signature(FRAME), FRAME[:0]), FRAME[:0])
+    assert asked(mf.infer_signature(np.zeros((2, 3))), np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_a_frame_keeps_its_index():
+    frame = FRAME.set_axis(["r1", "r2"])
+    assert list(asked(mf.infer_signature(FRAME), frame.astype({"n": "int8"})).index) == ["r1", "r2"]
+
+
 def test_a_signature_that_cannot_be_meant_is_refused():
     with pytest.raises(mf.InvalidInputError, match=r"pyarrow\.Schema"):
         mf.Signature({"a": "int"})
