@@ -119,13 +119,13 @@ class Courier:
         for lane in lanes:
             lane.wait_until_tried(deadline - time.monotonic())
 
-    def attempt(self, delivery: Delivery, *, is_first: bool) -> None:
-        """Deliver, and remove it from the outbox; StorageError says why not. What is not there any more is done."""
+    def attempt(self, delivery: Delivery) -> None:
+        """Deliver as it stands in the outbox; StorageError says why not. What is not there any more is done."""
         snapshot = self.store.catalog.snapshot()
-        value = snapshot.get(f"{records.HOOKS}/{delivery.record.hook}")
-        if value is None or (not is_first and delivery.key not in snapshot):
+        stored, value = snapshot.get(delivery.key), snapshot.get(f"{records.HOOKS}/{delivery.record.hook}")
+        if stored is None or value is None:
             return
-        hook, record = HookRecord.from_value(value), delivery.record
+        hook, record = HookRecord.from_value(value), DeliveryRecord.from_value(stored)
         event = Transition.of(record.model, record.sequence, EventRecord.from_value(record.event))
         document = {"id": delivery.id, "event": "transition", "store": self.store.url, **event.document()}
         post(hook.url, hook.secret, delivery.id, document)
@@ -137,7 +137,7 @@ class Courier:
     def _attempt_now(self, delivery: Delivery) -> str | None:
         """The reason why it did not arrive, if it did not."""
         try:
-            self.attempt(delivery, is_first=False)
+            self.attempt(delivery)
             self.settle(delivery)
         except MlflowishError as error:
             return error.message
@@ -243,7 +243,7 @@ class _Lane:
 
     def _try(self, delivery: Delivery) -> str | None:
         try:
-            self._courier.attempt(delivery, is_first=delivery.id not in self._errors)
+            self._courier.attempt(delivery)
             self._courier.settle(delivery)
         except MlflowishError as error:
             return error.message

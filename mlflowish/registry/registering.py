@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.registry.ancestry import run_of, source_of
 from mlflowish.registry.change import Change, changed
+from mlflowish.registry.listing import utc
 from mlflowish.registry.lookup import reading
 from mlflowish.registry.marking import merged, point
 from mlflowish.registry.moving import require_no_approval
@@ -16,6 +18,7 @@ from mlflowish.registry.records import VersionRecord
 from mlflowish.registry.registered import ModelVersion, version_of
 from mlflowish.registry.rules import NONE
 from mlflowish.registry.shelf import Shelf
+from mlflowish.store.transactions import joined
 
 if TYPE_CHECKING:
     from mlflowish.models import StoredModel
@@ -82,7 +85,18 @@ def register_model(
             point(change, label, number)
         return version_of(opened, change.shelf, number)
 
-    return changed(wanted, apply, who=who, store=opened, creates=True)
+    return _dated(changed(wanted, apply, who=who, store=opened, creates=True))
+
+
+def _dated(version: ModelVersion) -> ModelVersion:
+    """The version with the time at which it was committed, which is known afterwards only."""
+    if joined(version.store) is not None:
+        return version
+    record = Shelf(reading(version.store), version.name).find_version(version.version)
+    if record is None:
+        return version
+    created_s = record.created_s
+    return replace(version, created=utc(created_s), record=replace(version.record, created_s=created_s))
 
 
 def _require_stage(store: Store, name: str, stage: str) -> None:

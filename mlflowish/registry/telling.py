@@ -206,9 +206,13 @@ def enqueue(tx: Any, name: str, events: Sequence[tuple[int, EventRecord]]) -> li
 def tell(store: Store, name: str, events: Sequence[tuple[int, EventRecord]], deliveries: list[Delivery]) -> None:
     """After the commit: hand deliveries to the thread that makes them, then call the functions."""
     courier_of(store).send(deliveries)
-    for sequence, event in events:
-        if event.moved:
-            _call_listeners(store, name, Transition.of(name, sequence, event))
+    moves = [sequence for sequence, event in events if event.moved]
+    if not moves or not _listeners:
+        return
+    snapshot = store.catalog.snapshot()  # has the times as they were recorded
+    for sequence in moves:
+        value = snapshot.get(f"{records.HISTORY}/{name}/{records.numbered(sequence)}")
+        _call_listeners(store, name, Transition.of(name, sequence, EventRecord.from_value(value)))
 
 
 def _call_listeners(store: Store, name: str, transition: Transition) -> None:

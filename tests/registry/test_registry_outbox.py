@@ -111,6 +111,7 @@ def test_deliveries_of_a_living_process_are_left_to_it(place, receiver):
         ("", 5, 5, False),
         ("nonsense", outbox.CLAIM_S + 5, 3600, True),
     ],
+    ids=["fresh", "long ago", "given up", "us", "our number before us", "alive", "nobody", "nonsense"],
 )
 def test_who_counts_as_gone(owner, claimed_ago_s, age_s, left):
     now = time.time()
