@@ -1,0 +1,62 @@
+"""Many processes, random transactions, kill -9 at random instants; then everything is replayed and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torture
+
+from mlflowish.catalog import Catalog
+from mlflowish.storage import LocalStorage, open_storage
+
+SERVERS = ["moto_url", "seaweed_url", "azurite_url", "gcs_url"]
+
+
+def place_of(request: pytest.FixtureRequest, where: str, tmp_path: Path) -> Any:
+    if where == "local":
+        return LocalStorage(tmp_path / "store")
+    url, options = request.getfixturevalue(where)
+    return open_storage(url, **options)
+
+
+def test_a_sample_of_the_torture_on_the_local_disk(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "store")
+    killed = torture.run(storage, tmp_path / "diaries", processes=3, seconds=6, kill_every_s=1.2)
+    found = torture.judge(storage, tmp_path / "diaries")
+    assert killed > 0
+    assert found["done"] > 10
+
+
+@pytest.mark.timeout(120)
+def test_a_sample_of_the_torture_in_a_bucket(seaweed_url: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    storage = open_storage(seaweed_url[0], **seaweed_url[1])
+    killed = torture.run(storage, tmp_path / "diaries", processes=2, seconds=7, kill_every_s=3)
+    found = torture.judge(storage, tmp_path / "diaries")
+    assert killed > 0
+    assert found["commits"] > 1
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("where", ["local", *SERVERS])
+def test_nothing_acknowledged_is_lost_or_doubled_under_torture(
+    request: pytest.FixtureRequest, where: str, tmp_path: Path
+) -> None:
+    storage = place_of(request, where, tmp_path)
+    seconds = 150 if where == "local" else 90
+    killed = torture.run(storage, tmp_path / "diaries", processes=8, seconds=seconds, kill_every_s=1)
+    found = torture.judge(storage, tmp_path / "diaries")
+    print(f"{where}: {killed} killed, {found}")
+    assert killed > 20
+    assert found["done"] > 100
+
+
+def test_the_judge_finds_what_is_wrong(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "store", fsync="never")
+    torture.prepare(Catalog(storage))
+    with Catalog(storage).transaction(comment="1.1.1") as tx:
+        tx.put("account/00", tx.get("account/00") - 1)
+    with pytest.raises(AssertionError):
+        torture.judge(storage, tmp_path / "diaries")
