@@ -153,7 +153,9 @@ def test_credentials_in_a_url_are_not_shown_by_the_refusal(store):
     assert "example.org" in str(caught.value)
 
 
-@pytest.mark.parametrize("failure", [500, 503, 404, 429, 302, 307, hanging_up])
+@pytest.mark.parametrize(
+    "failure", [500, 503, 404, 429, 302, 307, hanging_up], ids=lambda each: getattr(each, "__name__", each)
+)
 def test_a_delivery_that_fails_is_repeated_with_the_same_id_until_it_arrives(store, receivers, failure):
     answers = [failure, failure, 200]
 
