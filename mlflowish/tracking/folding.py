@@ -6,6 +6,7 @@ status is that of the session that ended last, RUNNING while one may be alive, K
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from mlflowish.storage import ObjectRef
 from mlflowish.tracking.host import Process
 from mlflowish.tracking.records import Batch, Event, Last
 
+_log = logging.getLogger("mlflowish.tracking")
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 ENDINGS = (FINISHED, FAILED, KILLED)
 HARDWARE = "system/"
@@ -139,7 +141,7 @@ def fold(run_id: bytes, batches: Iterable[Batch]) -> RunRecord | None:
     for batch in known:
         state.see(batch)
     for _, writer, _, _, event in ordered:
-        state.take(writer, event)
+        state.try_to_take(writer, event)
     return state.record(run_id.hex())
 
 
@@ -165,6 +167,13 @@ class _State:
             before = self.lasts.get(name)
             if before is None or last.rank() > before.rank():
                 self.lasts[name] = last
+
+    def try_to_take(self, writer: bytes, event: Event) -> None:
+        """Pass over what nobody of ours has written: shared folders have many writers."""
+        try:
+            self.take(writer, event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _log.warning("Passed over an event of kind %s in a run: %r", event.kind, error)
 
     def take(self, writer: bytes, event: Event) -> None:
         body = event.body
@@ -221,14 +230,14 @@ class _State:
     def take_params(self, event: Event) -> None:
         for name, text in event.body.get("values", {}).items():
             if name not in self.params or event.body.get("overwrite"):
-                self.params[name] = text
+                self.params[str(name)] = str(text)
 
     def take_tags(self, event: Event) -> None:
         for name, text in event.body.get("values", {}).items():
             if text is None:
                 self.tags.pop(name, None)
             else:
-                self.tags[name] = text
+                self.tags[str(name)] = str(text)
 
     def take_artifact(self, event: Event) -> None:
         body = event.body
@@ -255,7 +264,10 @@ class _State:
         self.datasets[dataset.name, dataset.digest, dataset.context] = dataset
 
     def take_fact(self, event: Event) -> None:
-        self.facts[str(event.body.get("name", ""))] = event.body.get("values", {})
+        values = event.body.get("values", {})
+        for ref in values.get("refs", ()):
+            ObjectRef(*ref)
+        self.facts[str(event.body.get("name", ""))] = dict(values)
 
     def take_life(self, event: Event) -> None:
         self.is_deleted = bool(event.body.get("deleted"))

@@ -95,6 +95,8 @@ class Mover:
         if not writer.is_remote:
             self._try_to_move()
             return
+        if self._has_complained:  # out of reach: nobody should wait for it now
+            return
         self._is_ending = True
         self.ask()
         if self._thread is not None:

@@ -163,7 +163,7 @@ class Spooled:
     def chunk(self, run_id: bytes) -> Chunk | None:
         """The points of a run."""
         run = self.runs.get(run_id)
-        if run is None or self.header is None or not run.columns:
+        if run is None or self.header is None or not any(map(len, run.columns.values())):
             return None
         return Chunk(self.header.writer, run.number, run.columns)
 
@@ -210,22 +210,32 @@ class Spooled:
                 following = at + SLOT_BYTES + length + -length % SLOT_BYTES
                 if following > end:
                     break
-                if crc32(payload, check_start) == payload_check:
-                    self._take(tag & ~RECORD_TAG, payload)
-                else:
+                if crc32(payload, check_start) != payload_check or not self._try_to_take(tag & ~RECORD_TAG, payload):
                     self.damaged_slots += 1
                 at = following
         return at
 
+    def _try_to_take(self, kind: int, payload: bytes) -> bool:
+        """False for what nobody of ours has written: shared folders have many writers."""
+        try:
+            self._take(kind, payload)
+        except (ValueError, TypeError, IndexError, KeyError) as error:
+            _log.warning("Passed over a record in %s: %s", self.path, error)
+            return False
+        return True
+
     def _take(self, kind: int, payload: bytes) -> None:
         fields = msgpack.unpackb(payload, use_list=False, unicode_errors="surrogatepass", strict_map_key=False)
+        if type(fields[0]) is not bytes or len(fields[0]) != 16:
+            raise ValueError(f"it names no run, but {fields[0]!r}")
         run = self.runs.setdefault(fields[0], RunSpool())
         if kind == SERIES:
             _, number, series, name = fields[:4]
-            run.number = number
-            self._series[series] = run.columns.setdefault(name, Column())
+            run.number = int(number)
+            self._series[series] = run.columns.setdefault(str(name), Column())
         elif kind == EVENT:
-            run.events.append(Event(*fields[1:4]))
+            event_kind, time_us, body = fields[1:4]
+            run.events.append(Event(str(event_kind), int(time_us), dict(body)))
         elif kind == LINE:
             run.console.append(fields[1:])
         elif kind == CALL:

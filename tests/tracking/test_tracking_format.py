@@ -130,6 +130,54 @@ def test_batches_fold_to_the_same_run_in_any_order_and_number() -> None:
     assert fold(RUN, [other, first, start, other, first]) == expected
 
 
+HOSTILE = [
+    (spool.EVENT, ("no run", "start", T, {})),
+    (spool.EVENT, (RUN,)),
+    (spool.EVENT, (RUN, "params", "when", {})),
+    (spool.EVENT, (RUN, "params", T, 7)),
+    (spool.EVENT, ([1], "params", T, {})),
+    (spool.SERIES, (RUN, "x", 0, "name")),
+    (spool.SERIES, (RUN, 0, [], "name")),
+    (spool.LINE, ()),
+    (99, (RUN, 1)),
+]
+
+
+@pytest.mark.parametrize("record", HOSTILE, ids=repr)
+def test_a_spooled_record_that_makes_no_sense_is_passed_over(record: tuple[int, tuple[object, ...]]) -> None:
+    header = spool.new_header(b"w" * 16, 0, b"m" * 16)
+    good = spool.pack_record(header.check_start, spool.EVENT, (RUN, "start", T, {"name": "n"}))
+    read = spool.Spooled("hostile")
+    read.feed(header.packed() + spool.pack_record(header.check_start, *record) + good)
+    batch = read.batch(RUN)
+    assert batch is not None
+    assert [event.kind for event in batch.events] == ["start"]
+    assert [kind for kind, _, _ in read.records()] == ["runs"]
+
+
+NONSENSE = [
+    Event("artifact", T, {"path": "a", "ref": ("no name", 3)}),
+    Event("artifact", T, {}),
+    Event("model", T, {"name": "m", "manifest": 7}),
+    Event("params", T, {"values": 3}),
+    Event("tags", T, {"values": [1]}),
+    Event("session", T, {"session": b"s", "process": {"pid": "x"}}),
+    Event("session", T, {"session": []}),
+    Event("end", T, {}),
+    Event("fact", T, {"values": {"refs": [("x", 1)]}}),
+    Event("start", T, {"name": "n", "forked_from": 3}),
+    Event("from the future", T, {"x": 1}),
+]
+
+
+@pytest.mark.parametrize("event", NONSENSE, ids=repr)
+def test_an_event_that_makes_no_sense_is_passed_over(event: Event) -> None:
+    start = Event("start", T - 1, {"name": "n", "experiment": "e"})
+    run = fold(RUN, [Batch(b"w" * 16, 0, (start, event))])
+    assert run is not None
+    assert (run.name, run.params, run.artifacts, run.refs) == ("n", {}, (), ())
+
+
 def test_a_series_in_many_records_is_whole(tmp_path: Path) -> None:
     store = mf.Store(tmp_path)
     with mf.start_run(store=store) as run:
