@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflowish.models import Signature as Signature
     from mlflowish.models import infer_signature as infer_signature
     from mlflowish.registry import load_model as load_model
+    from mlflowish.registry import log_model as log_model
     from mlflowish.registry import register_model as register_model
     from mlflowish.steps import Call as Call
     from mlflowish.steps import Explanation as Explanation
@@ -122,7 +123,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
-    **{name: ("mlflowish.registry", name) for name in ("load_model", "register_model")},
+    **{name: ("mlflowish.registry", name) for name in ("load_model", "log_model", "register_model")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{
         name: ("mlflowish.store", name)

@@ -6,6 +6,7 @@
 from mlflowish.registry.configuring import configure
 from mlflowish.registry.deleting import delete, restore
 from mlflowish.registry.loading import get, load_model
+from mlflowish.registry.logged import log_model
 from mlflowish.registry.lookup import history, model, models, versions
 from mlflowish.registry.marking import annotate, delete_alias, set_alias
 from mlflowish.registry.moving import (
@@ -47,6 +48,7 @@ __all__ = [
     "history",
     "hooks",
     "load_model",
+    "log_model",
     "model",
     "models",
     "on_transition",

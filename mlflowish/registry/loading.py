@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlflowish.registry.logged import is_logged, logged
 from mlflowish.registry.names import target
 from mlflowish.registry.offline import resolved
 from mlflowish.registry.registered import ModelVersion
@@ -49,8 +50,8 @@ def load_model(
     `name` may be an address: `"models:/churn/production"`, `"models:/churn/3"`, `"models:/churn@champion"`. What can
     predict comes as a `Model` that checks its input against the signature and is otherwise the model itself
     (`.native`); anything else comes as itself. Each call gives an object of its own: changing one changes no other.
-    `allow_pickle=False` refuses models that only pickle could store, since loading a pickle runs code (default: what
-    the store allows).
+    A model that a run logged is named `"runs:/<run id>/<name>"`. `allow_pickle=False` refuses models that only pickle
+    could store, since loading a pickle runs code (default: what the store allows).
 
     Costs one look for news, and no download of files while they are in the local cache. If a remote store cannot be
     reached, the version that was last seen on this machine is loaded from that cache, with a RuntimeWarning that says
@@ -64,5 +65,7 @@ def load_model(
     """
     from mlflowish.store import as_store
 
+    if isinstance(name, str) and is_logged(name):
+        return logged(as_store(store), name).load(allow_pickle=allow_pickle)
     model, selector = target(name, stage=stage, version=version, alias=alias)
     return resolved(as_store(store), model, selector).load(allow_pickle=allow_pickle)

@@ -187,7 +187,7 @@ def log_metric(key: str, value: Any, step: int | None = None, *, timestamp: floa
     >>> run.metric_history("loss")["value"].to_pylist()
     [1.0, 0.5, 0.3333333333333333]
     """
-    _here().log_metric(key, value, step, timestamp=timestamp)
+    active_or_new_run().log_metric(key, value, step, timestamp=timestamp)
 
 
 def log_metrics(metrics: Mapping[str, Any], step: int | None = None, *, timestamp: float | None = None) -> None:
@@ -199,7 +199,7 @@ def log_metrics(metrics: Mapping[str, Any], step: int | None = None, *, timestam
     >>> run.metrics["loss"], run.metrics["accuracy"]
     (0.5, 0.8)
     """
-    _here().log_metrics(metrics, step, timestamp=timestamp)
+    active_or_new_run().log_metrics(metrics, step, timestamp=timestamp)
 
 
 def log_param(key: str, value: Any, *, overwrite: bool = False) -> Any:
@@ -215,7 +215,7 @@ def log_param(key: str, value: Any, *, overwrite: bool = False) -> Any:
     >>> run.params["lr"]
     '0.1'
     """
-    return _here().log_param(key, value, overwrite=overwrite)
+    return active_or_new_run().log_param(key, value, overwrite=overwrite)
 
 
 def log_params(params: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -227,7 +227,7 @@ def log_params(params: Mapping[str, Any], *, overwrite: bool = False) -> None:
     >>> dict(run.params)
     {'lr': '0.1', 'depth': '3'}
     """
-    _here().log_params(params, overwrite=overwrite)
+    active_or_new_run().log_params(params, overwrite=overwrite)
 
 
 def set_tag(key: str, value: Any) -> None:
@@ -239,7 +239,7 @@ def set_tag(key: str, value: Any) -> None:
     >>> run.tags["team"]
     'x'
     """
-    _here().set_tag(key, value)
+    active_or_new_run().set_tag(key, value)
 
 
 def set_tags(tags: Mapping[str, Any]) -> None:
@@ -251,7 +251,7 @@ def set_tags(tags: Mapping[str, Any]) -> None:
     >>> run.tags["stage"]
     'draft'
     """
-    _here().set_tags(tags)
+    active_or_new_run().set_tags(tags)
 
 
 def delete_tag(key: str) -> None:
@@ -263,7 +263,7 @@ def delete_tag(key: str) -> None:
     >>> dict(run.tags)
     {}
     """
-    _here().delete_tag(key)
+    active_or_new_run().delete_tag(key)
 
 
 def log_artifact(local_path: StrPath, artifact_path: str | None = None) -> None:
@@ -281,7 +281,7 @@ def log_artifact(local_path: StrPath, artifact_path: str | None = None) -> None:
     >>> run.artifacts.paths(), run.artifacts.text("plots/plot.txt")
     (['plots/plot.txt'], '*')
     """
-    _here().log_artifact(local_path, artifact_path)
+    active_or_new_run().log_artifact(local_path, artifact_path)
 
 
 def log_artifacts(local_dir: StrPath, artifact_path: str | None = None) -> None:
@@ -296,7 +296,7 @@ def log_artifacts(local_dir: StrPath, artifact_path: str | None = None) -> None:
     >>> run.artifacts.paths()
     ['a.txt']
     """
-    _here().log_artifacts(local_dir, artifact_path)
+    active_or_new_run().log_artifacts(local_dir, artifact_path)
 
 
 def log_text(text: str, artifact_file: str) -> None:
@@ -308,7 +308,7 @@ def log_text(text: str, artifact_file: str) -> None:
     >>> run.artifacts.text("notes/end.txt")
     'it went well'
     """
-    _here().log_text(text, artifact_file)
+    active_or_new_run().log_text(text, artifact_file)
 
 
 def log_dict(dictionary: Any, artifact_file: str) -> None:
@@ -321,7 +321,7 @@ def log_dict(dictionary: Any, artifact_file: str) -> None:
     >>> json.loads(run.artifacts.read("model.json"))
     {'layers': [3, 1]}
     """
-    _here().log_dict(dictionary, artifact_file)
+    active_or_new_run().log_dict(dictionary, artifact_file)
 
 
 def log_table(data: Any, artifact_file: str) -> None:
@@ -336,7 +336,7 @@ def log_table(data: Any, artifact_file: str) -> None:
     1,"a"
     2,"b"
     """
-    _here().log_table(data, artifact_file)
+    active_or_new_run().log_table(data, artifact_file)
 
 
 def log_figure(figure: Any, artifact_file: str, **save_options: Any) -> None:
@@ -352,7 +352,7 @@ def log_figure(figure: Any, artifact_file: str, **save_options: Any) -> None:
     >>> run.artifacts.read("f.png")
     b'picture'
     """
-    _here().log_figure(figure, artifact_file, **save_options)
+    active_or_new_run().log_figure(figure, artifact_file, **save_options)
 
 
 def log_image(image: Any, artifact_file: str | None = None, *, key: str | None = None, step: int | None = None) -> None:
@@ -367,7 +367,7 @@ def log_image(image: Any, artifact_file: str | None = None, *, key: str | None =
     >>> [image.step for image in run.artifacts.images("sample")]
     [1]
     """
-    _here().log_image(image, artifact_file, key=key, step=step)
+    active_or_new_run().log_image(image, artifact_file, key=key, step=step)
 
 
 def log_input(dataset: Any, context: str | None = None, *, name: str | None = None) -> None:
@@ -380,7 +380,7 @@ def log_input(dataset: Any, context: str | None = None, *, name: str | None = No
     >>> run.datasets[0].name, run.datasets[0].context, run.datasets[0].digest == mf.digest([1, 2, 3])
     ('numbers', 'training', True)
     """
-    _here().log_input(dataset, context, name=name)
+    active_or_new_run().log_input(dataset, context, name=name)
 
 
 def require_experiment(name: Any) -> str:
@@ -392,7 +392,7 @@ def require_experiment(name: Any) -> str:
     )
 
 
-def _here() -> ActiveRun:
+def active_or_new_run() -> ActiveRun:
     """The active run; one is started if there is none, as in MLflow."""
     run = current_run()
     if run is None:
