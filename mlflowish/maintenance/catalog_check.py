@@ -1,32 +1,110 @@
-"""The log of the catalog: every record right, chained to the one before, none missing."""
+"""The catalog: every record of its log right and chained to the one before, none missing; checkpoints equal the log."""
 
 from __future__ import annotations
 
 import re
 
-from mlflowish.catalog.record import Commit, decode_commit, record_path
-from mlflowish.errors import IntegrityError, NotFoundError
+from mlflowish.catalog.checkpoints import Checkpoint, checkpoint_path, damaged_files, load_checkpoint
+from mlflowish.catalog.floors import HINT_PATH, Floors
+from mlflowish.catalog.plain import encode
+from mlflowish.catalog.record import Commit, decode_commit, record_path, unchecked
+from mlflowish.catalog.segments import Files
+from mlflowish.errors import IntegrityError, NotFoundError, StateError
 from mlflowish.maintenance.checking import Check
 
 _RECORD = re.compile(r"catalog/log/[0-9]{10}/([0-9]{20})\Z")
+_CHECKPOINT = re.compile(r"catalog/checkpoints/([0-9]{20})\Z")
+State = dict[str, tuple[int, str]]
+"""Every key, the slot of its last write, and its value as JSON: what a checkpoint holds."""
 
 
 def check_catalog(check: Check) -> None:
-    """Read the log from its first slot to its last: memory grows with its length by a number a record."""
+    """Read floors, checkpoints and the log. Memory grows with what the catalog holds, and a number for each commit."""
     check.watch.begin("catalog")
-    slots = sorted(int(match[1]) for info in check.storage.list("catalog/log") if (match := _RECORD.match(info.path)))
-    before: Commit | None = None
-    for place, slot in enumerate(slots):
+    try:
+        floor = Floors(check.storage, is_near=True).look(even_if_fresh=True).slot
+    except IntegrityError as error:
+        check.found("catalog-damaged", str(error.data.get("path", "catalog/floors")), error.message)
+        return
+    checkpoints = _sound_checkpoints(check, floor)
+    if floor >= 0 and floor not in checkpoints:
+        what = "the log was cleaned up to here, and the checkpoint that stands for it is damaged or not there"
+        check.found("catalog-damaged", checkpoint_path(floor), what)
+        return
+    _check_log(check, floor, checkpoints)
+    _check_hint(check)
+
+
+def _sound_checkpoints(check: Check, floor: int) -> dict[int, Checkpoint]:
+    """Those from the floor on whose files are whole."""
+    found: dict[int, Checkpoint] = {}
+    files, listed = Files(check.storage), list(check.storage.list("catalog/checkpoints"))
+    for slot in sorted(int(match[1]) for info in listed if (match := _CHECKPOINT.match(info.path))):
+        if slot < floor:
+            continue
+        check.counts["checkpoints"] += 1
+        try:
+            checkpoint = load_checkpoint(check.storage, files, slot)
+            if checkpoint is None:
+                continue  # cleaned meanwhile
+            what = ", ".join(ref.path for ref in damaged_files(check.storage, checkpoint))
+            what = f"damaged or not there: {what}" if what else ""
+        except IntegrityError as error:
+            checkpoint, what = None, error.message
+        if what:
+            _report_checkpoint(check, slot, floor, what)
+        elif checkpoint is not None:
+            found[slot] = checkpoint
+    return found
+
+
+def _report_checkpoint(check: Check, slot: int, floor: int, what: str) -> None:
+    def remove() -> None:
+        if slot == floor:
+            raise StateError("The log before it was cleaned, so it cannot be made again", slot=slot)
+        # The files that it names stay: others may share them, and cleaning knows which are needed.
+        check.storage.delete(checkpoint_path(slot))
+
+    check.found("checkpoint-damaged", checkpoint_path(slot), what, remove)
+
+
+def _check_log(check: Check, floor: int, checkpoints: dict[int, Checkpoint]) -> None:
+    state: State = {key: (slot, text or "") for key, slot, text in checkpoints[floor].scan("")} if floor >= 0 else {}
+    listed = check.storage.list("catalog/log")
+    slots = sorted(int(match[1]) for info in listed if (match := _RECORD.match(info.path)))
+    newest = max(checkpoints, default=-1)
+    last, before = floor, None
+    for slot in (slot for slot in slots if slot > floor):
         check.counts["commits"] += 1
         check.watch.advance()
         path = record_path(slot)
-        if place and slot != slots[place - 1] + 1:
-            check.found("catalog-damaged", path, f"the records from {slots[place - 1] + 1} to {slot - 1} are not there")
-            before = None
+        if slot != last + 1:
+            check.found("catalog-damaged", path, f"the records from {last + 1} to {slot - 1} are not there")
+            return
         commit = _read(check, slot, path)
-        if commit is not None and before is not None and (what := _break(before, commit)):
-            check.found("catalog-damaged", path, what)
-        before = commit
+        if commit is None:
+            return  # nothing after it can be read either
+        expected = checkpoints[floor].hash if slot == floor + 1 and floor >= 0 else before.hash if before else None
+        if expected is not None and commit.previous != expected:
+            check.found("catalog-damaged", path, "it does not follow the record before it: another hash")
+        elif before is not None and (commit.time_s < before.time_s or commit.epoch < before.epoch):
+            check.found("catalog-damaged", path, "its time or epoch lies before that of the record before it")
+        _apply(state, commit)
+        if slot in checkpoints and checkpoints[slot].hash != commit.hash:
+            _report_checkpoint(check, slot, floor, "it is of another log: its hash is not that of the record")
+        elif slot == newest and {key: (at, text or "") for key, at, text in checkpoints[slot].scan("")} != state:
+            _report_checkpoint(check, slot, floor, "it does not hold what the log up to it says")
+        last, before = slot, commit
+    for slot in (slot for slot in checkpoints if slot > last):
+        check.found("catalog-damaged", record_path(slot), "a checkpoint is there and the record is not")
+
+
+def _apply(state: State, commit: Commit) -> None:
+    for change in commit.transactions:
+        for key in change.deletes:
+            state.pop(key, None)
+        for key, value in change.puts.items():
+            state[key] = (commit.slot, encode(value))
 
 
 def _read(check: Check, slot: int, path: str) -> Commit | None:
@@ -45,12 +123,12 @@ def _read(check: Check, slot: int, path: str) -> Commit | None:
         return None
 
 
-def _break(before: Commit, commit: Commit) -> str:
-    """What breaks the chain between two neighbours."""
-    if commit.previous != before.hash:
-        return "it does not follow the record before it: another hash"
-    if commit.time_s < before.time_s:
-        return "its time lies before that of the record before it"
-    if commit.epoch < before.epoch:
-        return "its epoch lies before that of the record before it"
-    return ""
+def _check_hint(check: Check) -> None:
+    try:
+        fields, _ = unchecked(check.storage.get(HINT_PATH), HINT_PATH)
+        if not all(isinstance(fields.get(name), int) for name in ("checkpoint", "number", "floor")):
+            raise IntegrityError("it names no checkpoint and floor", path=HINT_PATH)
+    except NotFoundError:
+        return
+    except IntegrityError as error:
+        check.found("hint-damaged", HINT_PATH, error.message, lambda: check.storage.delete(HINT_PATH))

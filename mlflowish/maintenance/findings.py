@@ -46,8 +46,10 @@ KINDS: dict[str, Kind] = {
     "record-unreadable": Kind("warning", "a record makes no sense; readers pass over it", "dropped"),
     "record-unknown": Kind("note", "a record of a kind that this version does not know; it is left alone"),
     "catalog-damaged": Kind("error", "a record of the catalog's log is damaged, missing or out of its chain"),
-    "checkpoint-damaged": Kind("warning", "a checkpoint of the catalog disagrees with the log", "made anew"),
-    "hint-damaged": Kind("warning", "the catalog's hint leads nowhere", "removed: it is written again"),
+    "checkpoint-damaged": Kind(
+        "warning", "a checkpoint of the catalog is damaged or disagrees with the log", "removed"
+    ),
+    "hint-damaged": Kind("warning", "the catalog's hint makes no sense", "removed"),
     "lease-damaged": Kind("warning", "a lease makes no sense", "removed"),
     "lease-stale": Kind("note", "a lease that nobody renewed for a day", "removed"),
     "unreadable": Kind("error", "a part of the store could not be looked at"),

@@ -149,3 +149,55 @@ def test_a_named_object_that_is_gone_is_found(root: Path):
     [finding] = report.of("reference-missing")
     assert (finding.path, finding.is_repaired) == ("big", False)
     assert "No good copy" in finding.hindrance
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Path:
+    """A log of 140 commits, with two checkpoints."""
+    with mf.Store(tmp_path / "long", fsync="never") as store:
+        for n in range(140):
+            store.transact(lambda tx, n=n: tx.put(f"k{n % 7}", n))
+        store.transact(lambda tx: tx.delete("k3"))
+        store.close()
+    return tmp_path / "long"
+
+
+def test_checkpoints_that_equal_the_log_have_no_findings(long: Path):
+    report = mf.fsck(long)
+    assert (report.findings, report.counts["commits"], report.counts["checkpoints"]) == ((), 141, 2)
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "segments"])
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_damaged_checkpoint_is_found_and_removed_and_the_catalog_reads_as_before(
+    long: Path, folder: str, is_removed: bool
+):
+    path = max((long / "catalog" / folder).iterdir())
+    if is_removed and folder == "segments":
+        path.unlink()
+    else:
+        flip(path, 40)
+    assert {finding.code for finding in mf.fsck(long).findings} == {"checkpoint-damaged"}
+    assert all(finding.is_repaired for finding in mf.fsck(long, repair=True).findings)
+    assert mf.fsck(long).findings == ()
+    with mf.Store(long) as store:
+        found = dict(store.catalog.snapshot().scan(""))
+        assert found == {f"k{n % 7}": n for n in range(133, 140) if n % 7 != 3}
+
+
+def test_a_damaged_hint_is_found_and_removed(long: Path):
+    (long / "catalog" / "HINT").write_text("?")
+    assert [finding.code for finding in mf.fsck(long, repair=True).findings] == ["hint-damaged"]
+    assert mf.fsck(long).findings == ()
+
+
+def test_a_cleaned_log_is_sound_and_its_checkpoint_cannot_be_spared(long: Path):
+    with mf.Store(long) as store:
+        assert store.catalog.clean(keep_s=-10.0, keep_slots=0).floor == 127
+        store.close()
+    assert mf.fsck(long).findings == ()
+    flip(long / "catalog" / "checkpoints" / f"{127:020d}", 40)
+    report = mf.fsck(long, repair=True)
+    assert {finding.code for finding in report.findings} == {"checkpoint-damaged", "catalog-damaged", "unreadable"}
+    assert not any(finding.is_repaired for finding in report.findings)
+    assert (long / "catalog" / "checkpoints" / f"{127:020d}").exists()
