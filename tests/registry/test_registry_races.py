@@ -71,7 +71,7 @@ def test_a_hundred_promotions_at_once_have_one_winner_at_each_instant(tmp_path, 
     check_promotions(store, told, count)
 
 
-@pytest.mark.parametrize("count", [16, pytest.param(100, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("server", ["moto_url", pytest.param("seaweed_url", marks=pytest.mark.nightly)])
 def test_promotions_at_once_in_a_bucket_have_one_winner_at_each_instant(request, server, count):
     store, told = promotions(apart(request.getfixturevalue(server)), 4 if count < 100 else 8, count)
@@ -110,7 +110,7 @@ def test_taking_a_free_stage_without_archiving_is_won_by_one(tmp_path):
     assert actions == ["production", "archived"] * won
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(50, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("count", [3, pytest.param(50, marks=pytest.mark.nightly)])
 def test_processes_that_register_at_once_get_dense_unique_numbers(place, count):
     workers = 8 if is_local(place) else 3
     told = [
@@ -134,7 +134,7 @@ def test_threads_that_register_at_once_get_dense_unique_numbers(store):
     check(store, "churn")
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.nightly)])
 def test_a_death_in_the_middle_of_registering_and_promoting_leaves_nothing_half(tmp_path, rounds):
     place, generator, acknowledged = (str(tmp_path / "store"), {}), random.Random(7), []
     for _ in range(rounds):
