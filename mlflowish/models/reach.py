@@ -21,6 +21,8 @@ _LEAVES = frozenset(
     {"Booster", "ModelProto", "InferenceSession", "Tensor", "Parameter", "ndarray", "DataFrame", "Series", "Table"}
 )
 
+_MAIN = "__main__"
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -83,9 +85,11 @@ class _Survey(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
 
     def reducer_override(self, member: Any) -> Any:
         kind = type(member)
+        if member is int:
+            return NotImplemented
         if isinstance(member, (type, FunctionType)):
             self._note(member)
-            return int, ()
+            return int, ()  # something small in its place
         for base in kind.__mro__:
             self._note(base)
         if kind.__name__ in _LEAVES and realm_of_module(kind.__module__) == "package":
@@ -95,5 +99,5 @@ class _Survey(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def _note(self, thing: Any) -> None:
         module = getattr(thing, "__module__", None)
         if isinstance(module, str):
-            self.modules.add(module)
+            self.modules.add(_MAIN if module == "__mp_main__" else module)
             self.code[id(thing)] = thing

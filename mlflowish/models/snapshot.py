@@ -43,6 +43,7 @@ def store_code(reach: Reach, files: FileWriter, code: Iterable[Any] | bool | Non
 def _reached_modules(reach: Reach) -> dict[str, ModuleType]:
     paths = {code.co_filename for code in reach.codes()}
     loaded = dict(sys.modules)
+    loaded.pop("__mp_main__", None)  # another name of `__main__`
     found = {name: module for name, module in loaded.items() if getattr(module, "__file__", None) in paths}
     found.update({name: loaded[name] for name in reach.modules if name in loaded})
     return {name: module for name, module in found.items() if _is_project(module)}

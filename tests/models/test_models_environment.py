@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pandas as pd
+import polars as pl
 import pytest
 from packaging.requirements import Requirement
 
@@ -15,6 +16,10 @@ from mlflowish.models import Manifest, StoredModel, store_model
 from mlflowish.models.environment import Environment, Package, current_environment
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0]})
+
+
+def frame_to_polars(frame):
+    return pl.from_pandas(frame).to_pandas()
 
 
 @pytest.fixture
@@ -30,6 +35,20 @@ def test_the_lock_pins_what_the_model_needs_and_no_more(stored):
     assert {"scikit-learn", "numpy", "scipy", "joblib", "pandas"} <= set(pinned)
     assert not {"torch", "pytest", "mlflow", "moto"} & set(pinned)
     assert all("==" in line and "/" not in line and "@" not in line for line in lines)
+
+
+def test_libraries_deep_inside_a_model_are_found(store):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+    from xgboost import XGBRegressor
+
+    model = make_pipeline(FunctionTransformer(frame_to_polars), XGBRegressor(n_estimators=1, n_jobs=1))
+    stored = store_model(store, model.fit(FRAME, FRAME.a))
+    assert {"sklearn", "xgboost"} <= set(stored.manifest.libraries)
+    names = {package.name for package in stored.manifest.environment.packages}
+    assert "polars" in names
+    assert any(name.startswith("xgboost") for name in names)
+    assert __name__ in stored.manifest.code
 
 
 def test_pip_takes_the_lock(stored, tmp_path):
