@@ -31,7 +31,8 @@ _FORMS = ("tree", "mermaid", "dot", "svg", "openlineage")
 def lineage(what: str, down: bool, depth: int | None, form: str, location: Location, as_json: bool) -> None:
     """Who made what, from what.
 
-    WHAT: the key of a call or the first digits of it, the digest of a value, the id of a run, or the path of a file.
+    WHAT: the key of a call or the first digits of it, the digest of a value, the id of a run, a model such as
+    models:/churn/3, or the path of a file.
     """
     store = location.open()
     found = _lineage(store, what)
@@ -52,6 +53,10 @@ def _lineage(store: Store, what: str) -> Lineage:
     from mlflowish.lineage import of
     from mlflowish.store import File
 
+    if what.startswith("models:/"):
+        from mlflowish.registry import get
+
+        return of(get(what, store=store), store=store)
     if os.path.isfile(what):
         return of(File(what), store=store)
     try:

@@ -19,6 +19,7 @@ def count(words, least=1):
     return {word: words.count(word) for word in words if words.count(word) >= least}
 
 call = count.call(load(mf.File("words.txt")), least=2)
+mf.register_model("words", call.value, stage="production")
 print(call.key)
 """
 
@@ -48,7 +49,7 @@ def test_the_tree_shows_what_a_result_was_made_from(mlflowish: Runner, chained: 
 def test_a_file_leads_to_what_was_made_of_it(mlflowish: Runner, chained: str) -> None:
     document = mlflowish("lineage", "words.txt", "--down", "--json").document
     assert {node["label"] for node in document["nodes"] if node["kind"] == "call"} == {"load", "count"}
-    assert {edge["role"] for edge in document["edges"]} == {"file", "words"}
+    assert {edge["role"] for edge in document["edges"]} == {"file", "words", "made"}
 
 
 @pytest.mark.parametrize(("form", "begins"), [("mermaid", "flowchart LR"), ("dot", "digraph"), ("svg", "<svg")])
@@ -59,6 +60,16 @@ def test_it_prints_what_other_tools_draw(mlflowish: Runner, chained: str, form: 
 def test_openlineage_is_a_list_of_events(mlflowish: Runner, chained: str) -> None:
     events = mlflowish("lineage", chained, "--as", "openlineage").document
     assert [event["eventType"] for event in events] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_model_leads_to_what_it_was_made_from(mlflowish: Runner, chained: str) -> None:
+    document = mlflowish("lineage", "models:/words/production", "--json").document
+    assert [node["label"] for node in document["nodes"]] == ["words 1", "count", "load", "File('words.txt')"]
+
+
+def test_a_file_leads_to_the_models_that_saw_it(mlflowish: Runner, chained: str) -> None:
+    document = mlflowish("lineage", "words.txt", "--down", "--json").document
+    assert [node["label"] for node in document["nodes"] if node["kind"] == "model"] == ["words 1"]
 
 
 def test_depth_stops_early(mlflowish: Runner, chained: str) -> None:
