@@ -146,6 +146,8 @@ def decode_commit(data: bytes, slot: int, fetch_body: Callable[[str], bytes]) ->
     """The commit in the bytes of a record; `fetch_body(path)` gives the bytes of a long body."""
     path = record_path(slot)
     fields, check = unchecked(data, path)
+    if fields.get("slot") != slot:
+        raise IntegrityError(f"{path} holds the record of slot {fields.get('slot')}", path=path)
     try:
         body = ""
         if "body" in fields:
@@ -166,8 +168,6 @@ def decode_commit(data: bytes, slot: int, fetch_body: Callable[[str], bytes]) ->
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(f"{path} is no record of the catalog: {error!r}", path=path) from error
-    if commit.slot != slot:
-        raise IntegrityError(f"{path} holds the record of slot {commit.slot}", path=path)
     return commit
 
 
