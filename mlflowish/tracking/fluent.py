@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
@@ -21,6 +20,7 @@ from mlflowish.tracking.records import RUNS, Batch, Event, pack_batch
 from mlflowish.tracking.run import Run
 from mlflowish.tracking.stack import current_run, open_runs
 from mlflowish.tracking.values import require_step
+from mlflowish.tracking.writer import before_the_end
 
 if TYPE_CHECKING:
     from _typeshed import StrPath
@@ -454,5 +454,4 @@ def _end_at_exit() -> None:
         run.end(status, reason=reason)
 
 
-# After the writer's handler, and so called before it.
-getattr(threading, "_register_atexit", atexit.register)(_end_at_exit)
+before_the_end(_end_at_exit)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -79,6 +80,7 @@ class Writer:
         self._counts: dict[bytes, int] = {}
         self._lock = threading.RLock()
         self._dropped_bytes = 0
+        self._knows_its_end = False
         self._first_place = 0
 
     # -- logging -----------------------------------------------------------------------------------
@@ -216,6 +218,9 @@ class Writer:
                 self.file = file
                 self._bound_memory(storage)
                 self.mover.ensure_thread()
+                if not self._knows_its_end:
+                    self._knows_its_end = True
+                    _finish_with_worker()
                 return file
         raise StateError("Memory takes no records")  # pragma: no cover  the last place never fails
 
@@ -262,15 +267,32 @@ def _after_fork() -> None:
         writer._begin_life()
 
 
-def _move_at_exit() -> None:
+def before_the_end(act: Callable[[], None]) -> None:
+    """Do this when the process ends, before what was logged is moved."""
+    _before_the_end.append(act)
+
+
+def _finish() -> None:
+    for act in _before_the_end:
+        act()
     for writer in list(_living):
         writer.mover.close()
+
+
+def _finish_with_worker() -> None:
+    """Workers of multiprocessing end without what Python does at its exit; this is the one thing that they do."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _finish, exitpriority=10)
 
 
 _writers: dict[Store, Writer] = {}
 _living: weakref.WeakSet[Writer] = weakref.WeakSet()
 _registry_lock = threading.Lock()
+_before_the_end: list[Callable[[], None]] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 # As the journals do, and before them: what is registered last is called first.
-getattr(threading, "_register_atexit", atexit.register)(_move_at_exit)
+getattr(threading, "_register_atexit", atexit.register)(_finish)

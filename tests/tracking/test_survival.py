@@ -183,6 +183,27 @@ def test_workers_of_multiprocessing_log(store: mf.Store, run_program, method: st
     assert run.status == "FINISHED"
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_worker_that_ends_ends_the_run_that_it_started(
+    store: mf.Store, run_program, folder: Path, method: str
+) -> None:
+    code = """
+    import multiprocessing, sys, mlflowish as mf
+
+    def work():
+        mf.log_metric("x", 1)
+        mf.set_tag("mlflow.runName", "of a worker")
+
+    if __name__ == "__main__":
+        process = multiprocessing.get_context(sys.argv[1]).Process(target=work)
+        process.start()
+        process.join()
+    """
+    run_program(code, method)
+    assert find_run(store, "of a worker").status == "FINISHED"
+    assert spooled(folder) == []
+
+
 def test_a_program_that_ends_ends_its_runs(store: mf.Store, run_program, folder: Path) -> None:
     run_program("import mlflowish as mf; mf.start_run('plain'); mf.log_metric('x', 1)")
     assert find_run(store, "plain").status == "FINISHED"
