@@ -149,6 +149,6 @@ def _kind_of(path: str) -> str:
 
 
 def _owner_of(key: str) -> tuple[str, str]:
-    """`models/<name>/...` belongs to that model, `runs/<id>` to runs."""
+    """`models/versions/<name>/...` belongs to that model, `runs/<id>` to all runs."""
     parts = key.split("/")
-    return ("model", parts[1]) if parts[0] == "models" and len(parts) > 1 else ("all", parts[0])
+    return ("model", parts[2]) if parts[:2] == ["models", "versions"] and len(parts) > 2 else ("all", parts[0])

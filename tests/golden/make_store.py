@@ -47,7 +47,7 @@ def main(folder: str) -> None:
             store.transact(lambda tx, n=number: tx.put(f"numbers/{n % 10}", {"n": n}), comment=f"number {number}")
         model = store.objects.put(b"model" * 1000)
         value = {"refs": [[model.name, model.size_bytes]], "stage": "production", "run": run.run_id}
-        store.transact(lambda tx: tx.put("models/churn/versions/000001", value), id="golden")
+        store.transact(lambda tx: tx.put("shelf/churn/1", value), id="golden")
         store.transact(lambda tx: tx.delete("numbers/9"))
     store.close()
     (Path(folder) / ".gitignore").unlink()

@@ -73,7 +73,7 @@ def test_the_catalog_is_there_with_its_past(store):
         "number 67",
         "number 68",
     ]
-    model = now.get("models/churn/versions/000001")
+    model = now.get("shelf/churn/1")
     [[name, size]] = model["refs"]
     from mlflowish.storage import ObjectRef
 
@@ -81,7 +81,7 @@ def test_the_catalog_is_there_with_its_past(store):
 
 
 def test_the_run_is_there(store):
-    run = mf.get_run(store.catalog.snapshot().get("models/churn/versions/000001")["run"])
+    run = mf.get_run(store.catalog.snapshot().get("shelf/churn/1")["run"])
     assert (run.name, run.experiment, run.status) == ("golden", "golden", "FINISHED")
     assert (run.params["lr"], run.tags["team"], run.metrics["loss"]) == ("0.1", "x", 0.2)
     assert run.metric_history("loss").num_rows == 5

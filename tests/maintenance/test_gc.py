@@ -234,8 +234,14 @@ def test_records_of_what_is_gone_leave_the_segments(tmp_path):
         assert not small.is_cached(3)
 
 
-def test_in_a_bucket_an_object_is_marked_first_and_deleted_by_a_later_run(moto_url):
-    url, options = moto_url
+@pytest.fixture(params=["moto_url", pytest.param("seaweed_url", marks=pytest.mark.nightly)])
+def bucket(request: pytest.FixtureRequest) -> Any:
+    """(url, storage_options) of a place in S3."""
+    return request.getfixturevalue(request.param)
+
+
+def test_in_a_bucket_an_object_is_marked_first_and_deleted_by_a_later_run(bucket):
+    url, options = bucket
     with mf.Store(f"{url}/{uuid.uuid4().hex}", **options) as store:
         ramp(LARGE), ramp(LARGE + 1)
         ramp.forget(LARGE)
@@ -252,9 +258,9 @@ def test_in_a_bucket_an_object_is_marked_first_and_deleted_by_a_later_run(moto_u
         store.close()
 
 
-def test_a_result_in_a_bucket_that_names_a_marked_object_saves_it(moto_url):
+def test_a_result_in_a_bucket_that_names_a_marked_object_saves_it(bucket):
     """It was on its way while the object was marked."""
-    url, options = moto_url
+    url, options = bucket
     with mf.Store(f"{url}/{uuid.uuid4().hex}", **options) as store:
         ramp(LARGE)
         [entry] = list(store.calls())

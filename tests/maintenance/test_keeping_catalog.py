@@ -22,13 +22,13 @@ def put_named(store: mf.Store, key: str, data: bytes) -> ObjectRef:
 
 def test_what_a_value_names_is_kept_until_the_value_is_deleted(tmp_path):
     with mf.Store(tmp_path) as store:
-        ref = put_named(store, "models/churn/versions/000001", b"x" * 1000)
+        ref = put_named(store, "models/versions/churn/000001", b"x" * 1000)
         assert mf.gc(store, dry_run=False, grace=0, max_size=0).objects.count == 0
         assert mf.du(store).unreached_count == 0
         assert [(owner.kind, owner.name, owner.own_bytes) for owner in mf.du(store).owners] == [
             ("model", "churn", 1000)
         ]
-        store.transact(lambda tx: tx.delete("models/churn/versions/000001"))
+        store.transact(lambda tx: tx.delete("models/versions/churn/000001"))
         assert mf.gc(store, dry_run=False, grace=0).objects.count == 1
         assert not store.objects.contains(ref)
         assert mf.fsck(store).findings == ()
