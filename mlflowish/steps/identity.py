@@ -17,6 +17,7 @@ from mlflowish.hashing.fingerprint import fingerprint
 from mlflowish.steps.binding import Binding
 from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_token
 from mlflowish.steps.options import Options
+from mlflowish.store import Dir, File
 
 _IMMUTABLE = frozenset(
     {
@@ -105,6 +106,10 @@ class Identifier:
             )
         self._fingerprint, self.noted_in = found, None
         return found
+
+    def declared_files(self) -> tuple[bytes, ...]:
+        """What the files and folders of `depends=` hold now."""
+        return tuple(item.content_digest() for item in self._options.depends if isinstance(item, (File, Dir)))
 
     def current(self) -> Fingerprint:
         """The fingerprint, walked again if a guard fails."""

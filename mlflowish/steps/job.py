@@ -57,6 +57,7 @@ class Job:
         self._arguments: tuple[tuple[str, str, str], ...] = ()
         self._sources = sources_of(step.identifier.names, identity.values)
         self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
+        self._files = step.identifier.declared_files() if self._reason is None else ()
         self._entry_id = os.urandom(16)
         self._started = 0.0
         self._duration_s = 0.0
@@ -88,7 +89,7 @@ class Job:
     def finish(self, value: Any) -> Call:
         """Store the value if it can be, and give the call."""
         self._duration_s = time.perf_counter() - self._started
-        reason = self._reason or self._step.identifier.mutated(self._identity)
+        reason = self._reason or self._changed()
         if reason is not None:
             return self._uncached(value, reason)
         step = self._step
@@ -124,12 +125,23 @@ class Job:
             self._duration_s = time.perf_counter() - self._started
             return self._unstorable(value, error)
         self._duration_s = time.perf_counter() - self._started
-        if (reason := self._step.identifier.mutated(self._identity)) is not None:
+        if (reason := self._changed()) is not None:
             return self._uncached(stored.value, reason)
         try:
             return self._add(stored)
         except MlflowishError as error:
             return self._unstorable(stored.value, error)
+
+    def _changed(self) -> str | None:
+        """The reason not to store a call under its key: what that was made of is no longer what it was."""
+        identifier = self._step.identifier
+        if (reason := identifier.mutated(self._identity)) is not None or not self._files:
+            return reason
+        try:
+            unchanged = identifier.declared_files() == self._files
+        except MlflowishError:  # it is not there any more
+            unchanged = False
+        return None if unchanged else "a file or folder of depends= changed while it ran, and it may have read either"
 
     def _add(self, stored: writing.Stored) -> Call:
         step, identity = self._step, self._identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def checked(
         name,
         version,
         _names(ignore, "ignore"),
-        tuple(depends) if isinstance(depends, (list, tuple)) else (depends,),
+        _depends(depends),
         _names(env, "env"),
         _packages(packages),
         _flag(cache, "cache"),
@@ -119,6 +120,12 @@ def _seconds(value: Any, option: str, *, zero: bool = False) -> float:
         raise InvalidInputError(
             f"step({option}=...) takes a positive number of seconds or a timedelta, found {value!r}", option=option
         )
+    # A result may be young for ever; nothing waits that long.
+    if option != "max_age" and not math.isfinite(value):
+        raise InvalidInputError(
+            f"step({option}=...) takes a finite number of seconds, found {value!r}. Leave it out for no limit.",
+            option=option,
+        )
     return float(value)
 
 
@@ -130,6 +137,22 @@ def _names(value: Any, option: str) -> tuple[str, ...]:
         if not isinstance(name, str) or not name:
             raise InvalidInputError(f"step({option}=...) takes names, found {name!r}", option=option)
     return names
+
+
+def _depends(value: Any) -> tuple[Any, ...]:
+    items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if items:
+        from mlflowish.hashing import opaque
+
+        for place, item in enumerate(items):
+            if opaque.is_sentinel(item) or opaque.is_harmless(type(item)):
+                raise InvalidInputError(
+                    f"step(depends=...): depends[{place}] is a {type(item).__module__}.{type(item).__qualname__}, "
+                    "which has no content to compare, so a change of it could never be seen. Give what it stands for "
+                    "instead: a function, a module, mf.File(...), or plain data such as an address or a version.",
+                    option="depends",
+                )
+    return items
 
 
 def _flag(value: Any, option: str) -> bool:

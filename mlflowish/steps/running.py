@@ -64,7 +64,7 @@ def _bounded(function: Callable[[], Any], timeout_s: float, step: str) -> Any:
 
     thread = threading.Thread(target=work, name=f"mlflowish-{step}", daemon=True)
     thread.start()
-    thread.join(timeout_s)
+    thread.join(min(timeout_s, threading.TIMEOUT_MAX))
     if not outcome:
         _interrupt(thread)
         raise timed_out(step, timeout_s)

@@ -78,9 +78,9 @@ class Step(Generic[P, R]):
         found = self._look_up(identity)
         return self.hit_call(identity, *found) if found is not None else self._compute(identity, args, kwargs)
 
-    def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Entry, Any] | None:
+    def look_up(self, identity: Identity) -> tuple[Entry, Any] | None:
         """The entry and value of a call if it is stored; runs nothing."""
-        return self._look_up(self.identify(args, kwargs))
+        return self._look_up(identity)
 
     def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Identity:
         """Who a call is that is asked about, and not simply made."""
@@ -317,8 +317,8 @@ class Step(Generic[P, R]):
     def map(self, /, *iterables: Any, **common: Any) -> list[Any]:
         """The results of a call for each item (of each iterable, in step), in order; `common` goes to every call.
 
-        Only items without a stored result run, on the active executor. All are finished before a failure is raised,
-        as StepError with
+        Only items without a stored result run, equal ones once, on the active executor. All are finished before a
+        failure is raised, as StepError with
         `.failures` (index -> exception); running it again computes only what failed.
 
         >>> import mlflowish as mf

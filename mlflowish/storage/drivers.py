@@ -13,12 +13,14 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from mlflowish.errors import CapabilityError, InvalidInputError, missing_extra, nearest
+from mlflowish.errors import CapabilityError, InvalidInputError, StorageError, missing_extra, nearest
 
 _MULTIPART_BYTES = 16 << 20
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _GCS_UNIT_BYTES = 256 << 10  # resumable uploads come in multiples of it
 _GCS_PROBE = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+# Some say so at the first write only. HTTP has requests that write, but none that lists, deletes or never replaces.
+_ONLY_READ = ("http", "https", "github", "git", "data")
 KNOWN_SCHEMES = ("file", "memory", "s3", "gs", "gcs", "az", "abfs", "abfss")
 
 
@@ -46,6 +48,8 @@ def driver_of(url: str) -> Driver:
     driver = _DRIVERS.get(scheme)
     if driver is None:
         return _unproven(scheme, url)
+    if not url.partition("://")[2].strip("/ "):
+        raise InvalidInputError(f"{scrubbed(url)} names no bucket; write {scheme}://bucket/folder", url=scrubbed(url))
     if importlib.util.find_spec(driver.module) is None:
         raise missing_extra(driver.name, needed_for=f"A store at {scrubbed(url)}")
     return driver
@@ -62,7 +66,30 @@ def _unproven(scheme: str, url: str) -> Driver:
             url=scrubbed(url),
             known=near,
         )
+    _require_writable(scheme, url)
     return Driver(scheme, "fsspec", is_proven=False)
+
+
+def _require_writable(scheme: str, url: str) -> None:
+    """CapabilityError for what fsspec can only read, and for archives, which have one writer and are never changed."""
+    from fsspec import get_filesystem_class
+    from fsspec.archive import AbstractArchiveFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    try:
+        kind = get_filesystem_class(scheme)
+    except ImportError:  # said when it is opened, with what to install
+        return
+    only_reads = scheme in _ONLY_READ or (
+        issubclass(kind, AsyncFileSystem) and kind._pipe_file is AsyncFileSystem._pipe_file
+    )
+    if only_reads or issubclass(kind, AbstractArchiveFileSystem):
+        raise CapabilityError(
+            f"{scrubbed(url)} cannot be a store: results are written there, and {scheme}:// can "
+            f"{'only be read' if only_reads else 'only be written as a whole'}. Use a folder or a bucket: a path, "
+            "s3://, gs://, az://. To read data from there give the step mf.File(url).",
+            url=scrubbed(url),
+        )
 
 
 def make_filesystem(driver: Driver, url: str, options: dict[str, Any]) -> tuple[Any, str]:
@@ -77,6 +104,11 @@ def make_filesystem(driver: Driver, url: str, options: dict[str, Any]) -> tuple[
     except (TypeError, ValueError) as error:
         message = f"{scrubbed(url)} cannot be opened with these options: {scrubbed(str(error), options)}"
         raise InvalidInputError(message, url=scrubbed(url)) from None
+    except Exception as error:  # noqa: BLE001  some connect here, and each fails in words of its own
+        what = scrubbed(f"{type(error).__name__}: {error}", options)
+        raise StorageError(
+            f"Could not open {scrubbed(url)}: {what}. Check the URL, and that it can be reached.", path=scrubbed(url)
+        ) from None
     return fs, str(root).rstrip("/")
 
 

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import msgpack
@@ -112,8 +113,8 @@ class File:
 class Dir:
     """A folder as an argument or result of a step: the relative paths below it and their contents are what counts.
 
-    Files are read, links to files followed, links to folders not; empty folders do not count. NotFoundError if it
-    is not there.
+    Files are read, links to files followed, links to folders not; empty folders count by their path. NotFoundError if
+    it is not there, InvalidInputError if a pipe, socket or device is in it.
 
     >>> import mlflowish as mf
     >>> from pathlib import Path
@@ -134,14 +135,26 @@ class Dir:
 
     def files(self) -> list[tuple[str, str]]:
         """(path relative to the folder with `/`, full path) of every file below it, sorted."""
+        return self._contents()[0]
+
+    def empty_folders(self) -> list[str]:
+        """The relative path, with `/`, of every folder below it that has nothing in it, sorted."""
+        return self._contents()[1]
+
+    def _contents(self) -> tuple[list[tuple[str, str]], list[str]]:
         if not os.path.isdir(self.path):
             _raise_missing(self.path, "folder")
-        found = []
-        for folder, _, names in os.walk(self.path):
+        files, empty = [], []
+        for folder, folders, names in os.walk(self.path, onerror=_raise_unreadable):
             for name in names:
                 full = os.path.join(folder, name)
-                found.append((os.path.relpath(full, self.path).replace(os.sep, "/"), full))
-        return sorted(found)
+                files.append((self._relative(full), full))
+            if not folders and not names and folder != self.path:
+                empty.append(self._relative(folder))
+        return sorted(files), sorted(empty)
+
+    def _relative(self, full: str) -> str:
+        return os.path.relpath(full, self.path).replace(os.sep, "/")
 
     @property
     def digest(self) -> str:
@@ -151,9 +164,11 @@ class Dir:
     def content_digest(self) -> bytes:
         """The same, as 16 bytes; each file is read once, unless it is known and unchanged."""
         hasher = blake3(b"mlf1.dir")
-        for relative, full in self.files():
-            name = relative.encode("utf-8", "surrogateescape")
-            hasher.update(len(name).to_bytes(8, "little") + name + _local_digest(full))
+        files, empty = self._contents()
+        for relative, full in files:
+            hasher.update(_sized(relative) + _local_digest(full))
+        for relative in empty:
+            hasher.update(_sized(relative + "/"))  # no file has such a name
         return bytes(hasher.digest(length=16))
 
     def __mlf_digest__(self) -> bytes:
@@ -167,6 +182,15 @@ class Dir:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Dir, (self.path,)
+
+
+def _sized(relative: str) -> bytes:
+    name = relative.encode("utf-8", "surrogateescape")
+    return len(name).to_bytes(8, "little") + name
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise StorageError(f"Looking through {error.filename} failed: {error}", path=error.filename) from error
 
 
 def _restore_file(path: str, options: dict[str, Any]) -> File:
@@ -186,13 +210,21 @@ def _raise_missing(path: str, kind: str) -> None:
 
 def _require_file(path: str) -> os.stat_result:
     try:
-        stat = os.stat(path)
+        found = os.stat(path)
     except FileNotFoundError:
         _raise_missing(path, "file")
         raise
-    if os.path.isdir(path):
+    except OSError as error:
+        raise StorageError(f"Looking at {path} failed: {error}", path=path) from error
+    if S_ISDIR(found.st_mode):
         raise InvalidInputError(f"{path} is a folder; use Dir for folders", path=path)
-    return stat
+    if not S_ISREG(found.st_mode):
+        raise InvalidInputError(
+            f"{path} is a pipe, socket or device: it has no content that could be read twice. "
+            "Write what comes from it into a file first, or keep it outside of the folder.",
+            path=path,
+        )
+    return found
 
 
 def _local_digest(path: str) -> bytes:
@@ -268,36 +300,49 @@ class DirCodec:
 
     def encode(self, value: Dir, *, inline_limit: int) -> Encoded:
         files = value.files()
-        head = msgpack.packb(
-            [value.path, [(name, _local_digest(full)) for name, full in files]], unicode_errors="surrogateescape"
-        )
+        fields = [value.path, [(name, _local_digest(full)) for name, full in files]]
+        if empty := value.empty_folders():
+            fields.append(empty)
+        head = msgpack.packb(fields, unicode_errors="surrogateescape")
         parts = tuple(Part(File(full).chunks, os.stat(full).st_size, Path(full).suffix) for _, full in files)
         return Encoded(self.name, head, parts)
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> Dir:
-        path, files = _unpacked(head, 2)
+        path, files, *more = _unpacked(head, 2, 3)
         restored = Dir(path)
         _require_restorable(path, trusted=allow_pickle)
         for (name, digest), part in zip(files, parts, strict=True):
-            if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
-                raise IntegrityError(
-                    f"a stored folder names a file outside itself: {name!r}; it is not restored", path=name
-                )
-            full = os.path.join(path, *name.split("/"))
-            _require_restorable(full, trusted=allow_pickle)  # a link on the way may lead out of the folder
+            full = _place_in(path, name, trusted=allow_pickle)
             if not _is_content(full, digest):
                 _restore(full, part.chunks)
         # Whatever else lies in the folder stays: it may be the user's, and it shows in the digest of the folder.
-        os.makedirs(path, exist_ok=True)
+        for name in ("", *(more[0] if more else ())):
+            _restore_folder(_place_in(path, name, trusted=allow_pickle))
         return restored
 
 
-def _unpacked(head: bytes, length: int) -> Any:
+def _place_in(folder: str, name: str, *, trusted: bool) -> str:
+    """Where a stored name belongs below the folder; IntegrityError if that is not below it."""
+    if os.path.isabs(name) or ".." in name.split("/") or "\0" in name:
+        raise IntegrityError(f"a stored folder names a file outside itself: {name!r}; it is not restored", path=name)
+    full = os.path.join(folder, *name.split("/")) if name else folder
+    _require_restorable(full, trusted=trusted)  # a link on the way may lead out of the folder
+    return full
+
+
+def _restore_folder(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Putting the folder {path} back failed: {error}", path=path) from error
+
+
+def _unpacked(head: bytes, *lengths: int) -> Any:
     try:
         fields = msgpack.unpackb(head, use_list=False, unicode_errors="surrogateescape")
     except ValueError as error:
         raise IntegrityError(f"the record of a stored file cannot be parsed: {error}") from error
-    if not isinstance(fields, tuple) or len(fields) != length or not isinstance(fields[0], str):
+    if not isinstance(fields, tuple) or len(fields) not in lengths or not isinstance(fields[0], str):
         raise IntegrityError("the record of a stored file has the wrong shape")
     return fields
 

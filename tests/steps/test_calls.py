@@ -232,6 +232,40 @@ def test_coroutine_functions_are_awaited_once(store):
     assert asyncio.run(fetch.call(2)).hit
 
 
+@pytest.mark.parametrize("kind", ["threads", "serial"])
+def test_equal_items_of_a_map_are_computed_once_and_each_gets_a_copy(store, kind):
+    ran = []
+
+    @mf.step
+    def boxed(x):
+        ran.append(x)
+        if x == 0:
+            raise ZeroDivisionError
+        return [x]
+
+    with mf.executor(kind, workers=4):
+        first, second, third, again = boxed.map([7, 7, 8, 7])
+    assert sorted(ran) == [7, 8]
+    assert [first, second, third, again] == [[7], [7], [8], [7]]
+    first.append("changed")
+    assert second == again == [7]
+    assert boxed(7) == [7]
+    with pytest.raises(mf.StepError) as caught:
+        boxed.map([0, 9, 0])
+    assert sorted(caught.value.failures) == [0, 2]
+    assert sorted(ran) == [0, 7, 8, 9]
+
+
+def test_equal_items_that_cannot_be_stored_are_computed_for_each(store):
+    @mf.step
+    def opened(n):
+        return threading.Lock()
+
+    with pytest.warns(mf.UncachedWarning):
+        first, second = opened.map([1, 1])
+    assert first is not second
+
+
 def test_async_generators_are_stored_as_a_whole(store):
     ran = []
 

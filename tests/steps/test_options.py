@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -27,6 +28,10 @@ def store(tmp_path):
         ({"retries": 1.5}, "retries"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": "soon"}, "timeout"),
+        ({"timeout": float("inf")}, "finite"),
+        ({"lock": float("inf")}, "finite"),
+        ({"depends": threading.Lock()}, r"depends\[0\] is a _thread.lock"),
+        ({"depends": [len, object()]}, r"depends\[1\] is a builtins.object"),
         ({"max_age": -1}, "max_age"),
         ({"ignore": ("nope",)}, "nope"),
         ({"packages": "some"}, "packages"),
@@ -307,3 +312,7 @@ def test_a_lease_of_a_dead_holder_expires(tmp_path):
     holder.wait()
     assert subprocess.run([*command, "0"], timeout=30, check=False).returncode == 0
     assert log.read_text() == "ran\nran\n"
+
+
+def test_a_timeout_of_many_lives_is_no_timeout(store):
+    assert mf.step(timeout=1e12)(len)("abc") == 3

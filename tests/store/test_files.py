@@ -151,3 +151,55 @@ def test_remote_files_are_read_by_url(store):
     assert mf.File("memory://files-test/data.bin").digest == mf.File(local).digest
     with pytest.raises(mf.NotFoundError, match="no file at memory"):
         mf.digest(mf.File("memory://files-test/nothing"))
+
+
+def test_an_empty_folder_counts_and_is_put_back(store):
+    Path("tree/full").mkdir(parents=True)
+    Path("tree/full/a.txt").write_text("a")
+
+    @mf.step
+    def names(folder):
+        return sorted(str(found.relative_to(folder)) for found in Path(folder).rglob("*"))
+
+    assert names(mf.Dir("tree")) == ["full", "full/a.txt"]
+    Path("tree/empty/inner").mkdir(parents=True)
+    assert names(mf.Dir("tree")) == ["empty", "empty/inner", "full", "full/a.txt"]
+
+    @mf.step
+    def grown():
+        Path("out/empty/inner").mkdir(parents=True)
+        return mf.Dir("out")
+
+    digest = grown().digest
+    Path("out/empty/inner").rmdir()
+    assert grown().digest == digest
+    assert Path("out/empty/inner").is_dir()
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "pipe")
+    for value in (mf.File(tmp_path / "folder" / "pipe"), mf.Dir(tmp_path / "folder")):
+        with pytest.raises(mf.InvalidInputError, match="pipe"):
+            mf.digest(value)
+
+
+@pytest.mark.parametrize("as_generator", [False, True])
+def test_a_declared_file_that_changes_while_the_step_runs_is_no_result_of_the_old_one(store, as_generator):
+    Path("query.sql").write_text("old")
+
+    def read(n):
+        if n == 0:
+            Path("query.sql").write_text("new")
+        return [Path("query.sql").read_text()]
+
+    def read_on(n):
+        yield from read(n)
+
+    step = mf.step(depends=mf.File("query.sql"))(read_on if as_generator else read)
+    with pytest.warns(mf.UncachedWarning, match="depends"):
+        assert list(step(0)) == ["new"]
+    Path("query.sql").write_text("old")
+    assert not step.is_cached(0)
+    assert list(step(1)) == ["old"]
+    assert step.is_cached(1)

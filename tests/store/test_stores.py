@@ -52,6 +52,23 @@ def test_an_unknown_scheme_is_refused_with_those_that_are_known(url):
         mf.Store(url)
 
 
+@pytest.mark.parametrize("url", ["http://host/folder", "https://host/folder", "zip://a.zip", "github://a:b@main"])
+def test_what_cannot_be_written_is_refused_as_a_store(url):
+    with pytest.raises(mf.CapabilityError, match="cannot be a store"):
+        mf.Store(url)
+
+
+def test_a_bucket_without_a_name_is_refused():
+    pytest.importorskip("s3fs")
+    with pytest.raises(mf.InvalidInputError, match="names no bucket"):
+        mf.Store("s3://")
+
+
+def test_a_service_that_cannot_be_reached_is_a_warning_and_the_value_is_returned():
+    with mf.Store("ftp://127.0.0.1:1/folder"), pytest.warns(mf.UncachedWarning, match="Could not open ftp"):
+        assert mf.step(len)("abc") == 3
+
+
 def test_a_newer_format_is_refused_and_left_alone(tmp_path):
     record = {"id": "0" * 32, "name": "mlflowish", "version": 99}
     (tmp_path / "FORMAT").write_text(json.dumps(record))
