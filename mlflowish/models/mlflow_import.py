@@ -164,7 +164,10 @@ def _project_code(found: _Import, function: Mapping[str, Any]) -> Iterator[None]
 def _read_sklearn(found: _Import) -> Any:
     path = found.path("pickled_model")
     if found.conf.get("serialization_format") == "skops":
-        return skops_model(path.read_bytes(), path.name, allow_pickle=found.allow_pickle, trusted=found.trusted)
+        expected = found.conf.get("skops_trusted_types") or ()
+        return skops_model(
+            path.read_bytes(), path.name, allow_pickle=found.allow_pickle, trusted=found.trusted, expected=expected
+        )
     return _unpickled(found, path)
 
 

@@ -42,9 +42,13 @@ class SklearnFlavor(Flavor):
 
     def load(self, files: FileReader, options: Mapping[str, Any]) -> Any:
         match options:
-            case {"format": "skops"}:
+            case {"format": "skops", "foreign_types": list() as expected}:
                 return skops_model(
-                    bytes(files.read(_SKOPS)), _SKOPS, allow_pickle=files.allow_pickle, trusted=files.trusted
+                    bytes(files.read(_SKOPS)),
+                    _SKOPS,
+                    allow_pickle=files.allow_pickle,
+                    trusted=files.trusted,
+                    expected=expected,
                 )
             case {"format": "pickle", "value": description}:
                 files.require_code("model/head")
@@ -76,15 +80,22 @@ def _dumped(model: Any) -> tuple[bytes, list[str]] | None:
         return None
 
 
-def skops_model(data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence[str]) -> Any:
+def skops_model(
+    data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence[str], expected: Sequence[str] = ()
+) -> Any:
     """The model in the bytes of a skops file. Types that skops does not know are built if stored code may run, or if
-    each of them is named in `trusted`; CapabilityError otherwise, with `.types`."""
+    each of them is named in `trusted`; CapabilityError otherwise, with `.types`.
+
+    `expected`: foreign types that the file is said to hold. Where stored code may run, to know them saves reading it
+    twice; elsewhere they are not believed.
+    """
+    known = [*trusted, *(name for name in expected if allow_pickle and type(name) is str)]
     try:
         import skops.io
     except ImportError as error:
         raise missing_extra("skops", needed_for="Loading a scikit-learn model stored by skops", cause=error) from error
     try:
-        return _built(skops.io, data, path, allow_pickle=allow_pickle, trusted=trusted)
+        return _built(skops.io, data, path, allow_pickle=allow_pickle, trusted=known)
     except ImportError as error:
         raise CapabilityError(
             f"The model cannot be put together here: {error}. Install what its environment lists: "
