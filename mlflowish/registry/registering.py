@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlflowish.errors import InvalidInputError
+from mlflowish.errors import ConflictError, InvalidInputError
 from mlflowish.registry.ancestry import run_of, source_of
 from mlflowish.registry.change import Change, changed
 from mlflowish.registry.listing import utc
@@ -23,6 +24,8 @@ from mlflowish.store.transactions import joined
 if TYPE_CHECKING:
     from mlflowish.models import StoredModel
     from mlflowish.store import Store
+
+_MOST_TRIES = 4
 
 
 def register_model(
@@ -71,11 +74,13 @@ def register_model(
     numbers: dict[str, float] = merged({}, metrics_of(metrics))
     opened = as_store(store)
     _require_stage(opened, wanted, target)
-    stored, source = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
 
-    run_id = run_of(source)
+    def register() -> ModelVersion:
+        stored, source = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
+        add = partial(apply, stored, source, run_of(source))
+        return _dated(changed(wanted, add, who=who, store=opened, creates=True))
 
-    def apply(change: Change) -> ModelVersion:
+    def apply(stored: StoredModel, source: dict[str, Any] | None, run_id: str | None, change: Change) -> ModelVersion:
         record = _record(change, stored, source, run_id, description=words, tags=marks, metrics=numbers)
         number = change.add(record, why)
         if target != NONE:
@@ -85,7 +90,18 @@ def register_model(
             point(change, label, number)
         return version_of(opened, change.shelf, number)
 
-    return _dated(changed(wanted, apply, who=who, store=opened, creates=True))
+    return _storing_again(register)
+
+
+def _storing_again(register: Callable[[], ModelVersion]) -> ModelVersion:
+    """Register; if a collection gave up an object that was just stored, store the model once more, under new names."""
+    for _ in range(_MOST_TRIES - 1):
+        try:
+            return register()
+        except ConflictError as error:
+            if not error.data.get("doomed"):
+                raise
+    return register()
 
 
 def _dated(version: ModelVersion) -> ModelVersion:

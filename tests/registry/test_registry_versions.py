@@ -8,6 +8,8 @@ import math
 import pytest
 
 import mlflowish as mf
+from mlflowish.models import store_model
+from mlflowish.registry import registering
 
 registry = mf.registry
 
@@ -297,3 +299,23 @@ def test_nothing_can_be_done_to_a_deleted_version(store):
     ):
         with pytest.raises(mf.NotFoundError, match="was deleted"):
             act()
+
+
+def test_a_model_whose_objects_a_collection_gave_up_meanwhile_is_stored_again(store, monkeypatch):
+    given_up = [ref.name for ref in store_model(store, {"n": 2}).refs][1:]
+    monkeypatch.setattr(registering, "run_of", lambda source: store.dooms.announce(given_up))  # after it was stored
+    version = mf.register_model("churn", {"n": 2})
+    assert version.load() == {"n": 2}
+    assert {ref.name for ref in version.refs}.isdisjoint(given_up)
+
+
+def test_whatever_is_said_of_a_version_its_display_stays_ours(store):
+    hostile = "<img src=x onerror=alert(1)>&\"'"
+    version = mf.register_model(
+        "churn", 1, stage="production", description=hostile, tags={hostile: hostile}, who=hostile
+    )
+    shown = [version, registry.versions("churn"), registry.history("churn"), registry.models()]
+    for each in shown:
+        assert "<img" not in each._repr_html_()
+        assert "&lt;img" in each._repr_html_()
+        assert " object at 0x" not in repr(each)
