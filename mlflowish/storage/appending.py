@@ -33,7 +33,7 @@ class LocalAppender:
         self._failed = failed
         self._is_synced = is_synced
         self._unsynced_folder: str | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may append in the middle of an append
         self._pid = os.getpid()
         with _opening:
             self._fd = _open_claimed(temporary)
@@ -117,7 +117,7 @@ class LocalAppender:
         )
 
     def _leave_to_parent(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._lock = threading.RLock()  # another thread of the parent may have held it
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -39,7 +39,7 @@ class ActiveRun(Intake, Run):
         self.belongs_to = belongs_to  # its experiment, where it is known without asking the store
         self._session = os.urandom(8)
         self._pid = os.getpid()
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()  # a signal handler may end it in the middle of its end
         self._capture: Capture | None = None
 
     @property

@@ -26,7 +26,7 @@ class ConsoleCopy:
         self._wrapped: list[tuple[Any, Any]] = []
         self._buffers = {"stdout": "", "stderr": ""}
         self._room = LARGEST_BYTES
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._busy = threading.local()
         self._is_on = True
 

@@ -26,7 +26,7 @@ class InFlight:
     """The spool files of one store that this process can read. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._files: dict[tuple[str, str], Spooled] = {}
         self._refused: set[str] = set()
 

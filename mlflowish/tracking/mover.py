@@ -44,7 +44,7 @@ class Mover:
         self._writer = weakref.proxy(writer)
         self._reference = weakref.ref(writer)
         self._moving = threading.Lock()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_ending = False
@@ -60,9 +60,10 @@ class Mover:
             if writer.file is not None and writer.file.has_records:
                 writer.seal()
             while writer.waiting:
-                storage, path = writer.waiting[0]
+                storage, path = item = writer.waiting[0]
                 move_file(writer.store, storage, path)
-                del writer.waiting[0]
+                if item in writer.waiting:
+                    writer.waiting.remove(item)
             writer.show_life()
 
     def ask(self) -> None:

@@ -7,6 +7,7 @@ in the user's cache folder, else in memory up to a bound. The mover takes it fro
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import os
 import sys
@@ -50,7 +51,8 @@ class SpoolFile:
         self.check_start = header.check_start
         self.size_bytes = self.idle_bytes = len(packed)
         self.series: dict[tuple[bytes, str], int] = {}
-        self.runs: set[bytes] = set()  # those with points in it
+        self.numbers = itertools.count()  # of series: taken in one step, a signal handler may declare one as well
+        self.counts: dict[bytes, int] = {}  # how many files before this one had points of a run
         self.began_s = time.monotonic()
         self.is_full = False
 
@@ -76,7 +78,7 @@ class Writer:
         self.open_runs: dict[bytes, Callable[[], None]] = {}
         self.mover = Mover(self)
         self._id = os.urandom(16)
-        self._number = 0
+        self._numbers = itertools.count()
         self._counts: dict[bytes, int] = {}
         self._lock = threading.RLock()
         self._dropped_bytes = 0
@@ -190,22 +192,22 @@ class Writer:
                 series = file.series.get((run_id, name))
                 if series is not None:
                     return file, series
-                if run_id not in file.runs:
-                    file.runs.add(run_id)
-                    self._counts[run_id] = self._counts.get(run_id, -1) + 1
-                series = len(file.series)
-                if self._add(file, pack_record(file.check_start, SERIES, (run_id, self._counts[run_id], series, name))):
+                count = file.counts.get(run_id)
+                if count is None:
+                    count = file.counts[run_id] = self._counts[run_id] = self._counts.get(run_id, -1) + 1
+                series = next(file.numbers)
+                if self._add(file, pack_record(file.check_start, SERIES, (run_id, count, series, name))):
                     file.series[run_id, name] = series
                     return file, series
 
     def _open(self) -> SpoolFile:
         """The present file, or a new one at the first place that takes it."""
         with self._lock:
-            if self.file is not None:
-                return self.file
+            if (present := self._present()) is not None:
+                return present
             for storage in self.places[self._first_place :]:
                 try:
-                    file = SpoolFile(storage, self._id, self._number)
+                    file = SpoolFile(storage, self._id, next(self._numbers))
                     for run_id in self.open_runs:
                         mark = pack_record(file.check_start, OPEN, (run_id,))
                         file.add(mark)
@@ -213,8 +215,10 @@ class Writer:
                 except MlflowishError as error:
                     self.mover.complain(storage, error)
                     continue
-                finally:
-                    self._number += 1
+                if (other := self._present()) is not None:  # a signal handler has opened one meanwhile
+                    file.appender.close()
+                    self.waiting.append((file.storage, file.path))
+                    return other
                 self.file = file
                 self._bound_memory(storage)
                 self.mover.ensure_thread()
@@ -223,6 +227,9 @@ class Writer:
                     _finish_with_worker()
                 return file
         raise StateError("Memory takes no records")  # pragma: no cover  the last place never fails
+
+    def _present(self) -> SpoolFile | None:
+        return self.file
 
     def _replace(self, file: SpoolFile, error: MlflowishError) -> None:
         """The disk took no more: go on at the next place."""

@@ -183,6 +183,37 @@ def test_workers_of_multiprocessing_log(store: mf.Store, run_program, method: st
     assert run.status == "FINISHED"
 
 
+def test_a_signal_handler_may_log_in_the_middle_of_logging(store: mf.Store, run_program) -> None:
+    code = """
+    import signal, mlflowish as mf
+    count = 0
+    def handler(*_):
+        global count
+        mf.log_metric("handled", count, step=count)
+        mf.log_metric(f"h{count % 50}", count)
+        mf.log_param(f"p{count}", count)
+        print("handled", flush=True)
+        count += 1
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+    with mf.start_run("signals", console=True):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        for step in range(5000):
+            mf.log_metrics({"a": step, f"b{step % 100}": step}, step=step)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    print("total", count)
+    """
+    total = int(run_program(code).split()[-1])
+    run = mf.get_run(find_run(store, "signals").run_id)
+    assert total > 0
+    assert run.metric_history("handled")["step"].to_pylist() == list(range(total))
+    assert run.metric_history("a")["value"].to_pylist() == [float(step) for step in range(5000)]
+    assert [run.metric_history(f"b{n}")["step"].to_pylist() for n in range(100)] == [
+        list(range(n, 5000, 100)) for n in range(100)
+    ]
+    assert len(run.params) == total
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_worker_that_ends_ends_the_run_that_it_started(
     store: mf.Store, run_program, folder: Path, method: str
