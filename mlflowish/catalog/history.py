@@ -222,6 +222,7 @@ class History:
             view = self._earlier_view(slot, without=slot)
         made = write_checkpoint(self.storage, self.files, view, slot)
         write_hint(self.storage, slot, self.floors.newest)
+        self.files.keep(ref for run in made.runs for ref in run)
         with self._lock:
             if self._view is not None and self._view.commit_at(slot) is not None:
                 self._view = self._view.rebased(MendedBase(made, self))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -149,7 +148,6 @@ class Files:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._open: dict[FileRef, SegmentFile] = {}
-        self._lock = threading.Lock()
 
     def open(self, ref: FileRef) -> SegmentFile:
         """The file, with what was read of it before."""
@@ -159,7 +157,7 @@ class Files:
         return found
 
     def keep(self, refs: Iterable[FileRef]) -> None:
-        """Forget all others."""
+        """Forget what was read of all others."""
         kept = set(refs)
         self._open = {ref: file for ref, file in list(self._open.items()) if ref in kept}
 
