@@ -3,7 +3,8 @@
 from mlflowish.codecs.base import Buffer, Codec, Declined, Encoded, Part, PartReader
 from mlflowish.codecs.coding import decode, encode
 from mlflowish.codecs.describe import describe
-from mlflowish.codecs.items import Items, drain
+from mlflowish.codecs.draining import drain, drain_async
+from mlflowish.codecs.items import Items
 from mlflowish.codecs.registry import known, register
 from mlflowish.codecs.replay import Replay
 
@@ -19,6 +20,7 @@ __all__ = [
     "decode",
     "describe",
     "drain",
+    "drain_async",
     "encode",
     "known",
     "register",

@@ -14,6 +14,10 @@ class Replay(Sequence[Any]):
 
     `next()` begins a reading that belongs to the object, as a generator's does: loops then give what is left of it
     (`head = next(rows); for row in rows: ...`) and all items again once it has come to its end. `close()` ends it.
+    Whoever asks for an iterator again and again and never reads one to its end, as
+    `while batch := list(islice(rows, n))` does, gets the first items each time, as from a list: that cannot be told
+    from readers who each want the first few. Reading twice must not go wrong in silence; `iter(rows)` serves the
+    other habit.
     `send()` is `next()`: the items are there already, and nobody listens to what is sent.
     """
 

@@ -50,12 +50,15 @@ class AsyncStep(Step[..., Any]):
         job = Job(self, identity)
         with job.running():
             value = await run_async(
-                lambda: self._awaitable(args, kwargs), self.options, step=self.name, key=identity.key
+                lambda: self._awaitable(job, args, kwargs), self.options, step=self.name, key=identity.key
             )
-        return job.finish(value)
+        return self._finished(job, value)
 
-    def _awaitable(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _awaitable(self, job: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.fn(*args, **kwargs)
+
+    def _finished(self, job: Job, value: Any) -> Call:
+        return job.finish(value)
 
     def map(self, /, *iterables: Any, **common: Any) -> Any:
         """An awaitable of the results for each item, in order, computed concurrently."""
@@ -70,8 +73,8 @@ class AsyncStep(Step[..., Any]):
 
 
 class AsyncGeneratorStep(AsyncStep):
-    """An async generator function as a step: `async for` over a call gives the items, computed once, stored as a
-    whole."""
+    """An async generator function as a step: `async for` over a call gives the items, which were computed once, and
+    stored as they came."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._items(args, kwargs)
@@ -80,11 +83,13 @@ class AsyncGeneratorStep(AsyncStep):
         for item in (await self.call(*args, **kwargs)).value:
             yield item
 
-    def _awaitable(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self._drained(args, kwargs)
+    def _awaitable(self, job: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Its body runs while it is drained: so that retries, timeout and seed are about that.
+        return job.finish_async_generator(self.fn(*args, **kwargs))
 
-    async def _drained(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        return [item async for item in self.fn(*args, **kwargs)]
+    def _finished(self, job: Job, value: Any) -> Call:
+        call: Call = value
+        return call
 
 
 async def run_async(function: Callable[[], Any], options: Options, *, step: str, key: bytes | None) -> Any:

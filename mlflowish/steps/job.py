@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -103,27 +103,50 @@ class Job:
 
     def finish_generator(self, iterator: Generator[Any, None, Any]) -> Call:
         """Drain a generator into the store; into memory when it cannot be stored."""
-        reason = self._reason
-        if reason is None:
+        if (reason := self._unready()) is not None:
+            return self._held(HeldItems.drained(iterator), reason)
+        try:
+            stored = self._draining().all_of(iterator)
+        except Exception as error:  # noqa: BLE001  raised again, unless it has rescued what was computed
+            return self._rescued(error)
+        return self._finish_drained(stored)
+
+    async def finish_async_generator(self, iterator: AsyncIterator[Any]) -> Call:
+        """The same for an async one."""
+        if (reason := self._unready()) is not None:
+            return self._held(HeldItems([item async for item in iterator]), reason)
+        try:
+            stored = await self._draining().all_of_async(iterator)
+        except Exception as error:  # noqa: BLE001  as above
+            return self._rescued(error)
+        return self._finish_drained(stored)
+
+    def _unready(self) -> str | None:
+        """The reason why nothing can be stored, before anything is."""
+        if self._reason is None:
             try:
                 self._step.store.create()
             except MlflowishError as error:
-                reason = f"it cannot be stored: {error}"
-        if reason is not None:
-            value = HeldItems.drained(iterator)
-            self._duration_s = time.perf_counter() - self._started
-            return self._uncached(value, reason)
-        try:
-            store, key, name = self._step.store, self._identity.key, self._step.name
-            assert key is not None  # without one there is a reason above
-            stored = writing.store_generator(store, iterator, key=key, entry_id=self._entry_id, step=name)
-        except Exception as error:
-            if (rescued := getattr(error, "rescued", None)) is None:
-                raise  # the generator's own
-            # Storing failed, not the step: nothing that it computed is lost.
-            value = HeldItems.drained(rescued)
-            self._duration_s = time.perf_counter() - self._started
-            return self._unstorable(value, error)
+                return f"it cannot be stored: {error}"
+        return self._reason
+
+    def _draining(self) -> writing.Draining:
+        assert self._identity.key is not None  # without one there is a reason
+        return writing.Draining(self._step.store, self._identity.key, self._entry_id, self._step.name)
+
+    def _held(self, value: HeldItems, reason: str) -> Call:
+        self._duration_s = time.perf_counter() - self._started
+        return self._uncached(value, reason)
+
+    def _rescued(self, error: Exception) -> Call:
+        if (rescued := getattr(error, "rescued", None)) is None:
+            raise error  # the generator's own
+        # Storing failed, not the step: nothing that it computed is lost.
+        value = HeldItems.drained(rescued)
+        self._duration_s = time.perf_counter() - self._started
+        return self._unstorable(value, error)
+
+    def _finish_drained(self, stored: writing.Stored) -> Call:
         self._duration_s = time.perf_counter() - self._started
         if (reason := self._changed()) is not None:
             return self._uncached(stored.value, reason)

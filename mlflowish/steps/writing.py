@@ -8,11 +8,11 @@ import os
 import sys
 import time
 import types
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from mlflowish.codecs import Encoded, describe, drain, encode
+from mlflowish.codecs import Encoded, describe, drain, drain_async, encode
 from mlflowish.codecs.base import Part, PartReader
 from mlflowish.errors import UncacheableError
 from mlflowish.hashing import digest
@@ -57,22 +57,39 @@ def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # n
         return _stored(value, encoded, objects, pending.result())
 
 
-def store_generator(store: Store, iterator: Iterable[Any], *, key: bytes, entry_id: bytes, step: str) -> Stored:
-    """Drain a generator into the store, a chunk at a time, for the entry of this id."""
-    refs: list[ObjectRef] = []
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """Takes a generator into the store, a chunk at a time, for the entry of this id."""
 
-    def store_part(part: Part) -> PartReader:
+    store: Store
+    key: bytes
+    entry_id: bytes
+    step: str
+    _refs: list[ObjectRef] = field(default_factory=list)
+    _places: Iterator[int] = field(default_factory=itertools.count)
+
+    def all_of(self, iterator: Iterable[Any]) -> Stored:
+        """What a generator gives."""
+        return self._stored(*drain(iterator, self._store_part, digest_item=self._digest_item))
+
+    async def all_of_async(self, iterator: AsyncIterator[Any]) -> Stored:
+        """What an async generator gives."""
+        return self._stored(*await drain_async(iterator, self._store_part, digest_item=self._digest_item))
+
+    def _store_part(self, part: Part) -> PartReader:
         for _ in range(MOST_TRIES):
-            ref = _put(store, part)
-            store.add_part(Kept(key, entry_id, time.time(), ref), step=step)
-            if not store.are_doomed((ref,)):
+            ref = _put(self.store, part)
+            self.store.add_part(Kept(self.key, self.entry_id, time.time(), ref), step=self.step)
+            if not self.store.are_doomed((ref,)):
                 break
-        refs.append(ref)
-        return store.objects.reader(ref)
+        self._refs.append(ref)
+        return self.store.objects.reader(ref)
 
-    places = itertools.count()
-    items, encoded = drain(iterator, store_part, digest_item=lambda item: digest(item, path=f"result[{next(places)}]"))
-    return _stored(items, encoded, tuple(refs), output_digest(items))
+    def _digest_item(self, item: Any) -> bytes:
+        return digest(item, path=f"result[{next(self._places)}]")
+
+    def _stored(self, items: Any, encoded: Encoded) -> Stored:
+        return _stored(items, encoded, tuple(self._refs), output_digest(items))
 
 
 def _put(store: Store, part: Part) -> ObjectRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import threading
@@ -57,6 +58,12 @@ def test_a_loop_after_next_goes_on_where_next_stopped_as_in_a_generator(made):
     for items in (plain(4), made(4)):
         assert next(items) == 0
         assert list(items) == [1, 2, 3]
+
+
+def test_batches_are_taken_from_an_iterator_of_the_items(made):
+    for items in (iter(plain(5)), iter(made(5))):
+        batches = list(iter(lambda left=items: list(itertools.islice(left, 2)), []))
+        assert batches == [[0, 1], [2, 3], [4]]
 
 
 def test_loops_over_one_result_nest_and_repeat(made):
@@ -216,3 +223,62 @@ def test_retries_are_about_the_body_of_a_generator():
 
     assert list(flaky()) == [3]
     assert len(attempts) == 3
+
+
+CHUNK = b"x" * (1 << 20)
+
+
+def objects_in(store):
+    return sum(1 for found in (store / "objects").rglob("*") if found.is_file())
+
+
+def test_an_async_generator_is_stored_as_it_comes(tmp_path):
+    seen = []
+
+    @mf.step(ignore=("look",))
+    async def slabs(n, look):
+        for i in range(n):
+            look()
+            yield CHUNK + bytes([i])
+
+    async def read():
+        return [item[-1] async for item in slabs(4, lambda: seen.append(objects_in(tmp_path / "store")))]
+
+    assert asyncio.run(read()) == asyncio.run(read()) == [0, 1, 2, 3]
+    assert len(seen) == 4
+    assert seen[0] == 0
+    assert seen[-1] >= 2
+
+
+def test_what_an_async_generator_gave_is_not_lost_when_an_item_cannot_be_stored():
+    @mf.step
+    async def mixed(n):
+        yield 1
+        yield threading.Lock()
+        yield 3
+
+    async def read():
+        return [type(item).__name__ async for item in mixed(0)]
+
+    with pytest.warns(mf.UncachedWarning, match=r"result\[1\]"):
+        assert asyncio.run(read()) == ["int", "lock", "int"]
+
+
+def test_what_an_async_generator_raises_is_tried_again_from_its_first_item():
+    tries = []
+
+    @mf.step(retries=1, ignore=("count",))
+    async def failing(n, count):
+        yield 1
+        if count() < 2:
+            raise ZeroDivisionError
+
+    def count():
+        tries.append(1)
+        return len(tries)
+
+    async def read():
+        return [item async for item in failing(0, count)]
+
+    assert asyncio.run(read()) == asyncio.run(read()) == [1]
+    assert len(tries) == 2
