@@ -40,7 +40,7 @@ def log_model(
     (3, 3)
     """
     from mlflowish.models import store_model
-    from mlflowish.tracking.fluent import active_or_new_run
+    from mlflowish.tracking.lifecycle import active_or_new_run
 
     run = active_or_new_run()
     options = {"signature": signature, "input_example": input_example, "flavor": flavor, "metadata": metadata}

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from mlflowish.tracking.active import ActiveRun as ActiveRun
     from mlflowish.tracking.artifacts import Artifacts as Artifacts
     from mlflowish.tracking.comparing import compare_runs as compare_runs
-    from mlflowish.tracking.fluent import active_run as active_run
-    from mlflowish.tracking.fluent import delete_run as delete_run
     from mlflowish.tracking.fluent import delete_tag as delete_tag
-    from mlflowish.tracking.fluent import end_run as end_run
-    from mlflowish.tracking.fluent import get_run as get_run
     from mlflowish.tracking.fluent import log_artifact as log_artifact
     from mlflowish.tracking.fluent import log_artifacts as log_artifacts
     from mlflowish.tracking.fluent import log_dict as log_dict
@@ -30,15 +26,19 @@ if TYPE_CHECKING:
     from mlflowish.tracking.fluent import log_params as log_params
     from mlflowish.tracking.fluent import log_table as log_table
     from mlflowish.tracking.fluent import log_text as log_text
-    from mlflowish.tracking.fluent import restore_run as restore_run
-    from mlflowish.tracking.fluent import set_experiment as set_experiment
     from mlflowish.tracking.fluent import set_tag as set_tag
     from mlflowish.tracking.fluent import set_tags as set_tags
-    from mlflowish.tracking.fluent import start_run as start_run
     from mlflowish.tracking.folding import Artifact as Artifact
     from mlflowish.tracking.folding import Dataset as Dataset
     from mlflowish.tracking.folding import LoggedModel as LoggedModel
     from mlflowish.tracking.folding import RunRecord as RunRecord
+    from mlflowish.tracking.lifecycle import active_run as active_run
+    from mlflowish.tracking.lifecycle import delete_run as delete_run
+    from mlflowish.tracking.lifecycle import end_run as end_run
+    from mlflowish.tracking.lifecycle import get_run as get_run
+    from mlflowish.tracking.lifecycle import restore_run as restore_run
+    from mlflowish.tracking.lifecycle import set_experiment as set_experiment
+    from mlflowish.tracking.lifecycle import start_run as start_run
     from mlflowish.tracking.reading import artifact_refs as artifact_refs
     from mlflowish.tracking.reading import find_run as find_run
     from mlflowish.tracking.reading import metric_history as metric_history
@@ -76,7 +76,8 @@ FLUENT = (
     "start_run",
 )
 _HOMES = {
-    **dict.fromkeys(FLUENT, "fluent"),
+    **{name: "fluent" if name.partition("_")[0] in ("log", "set", "delete") else "lifecycle" for name in FLUENT},
+    **dict.fromkeys(["delete_run", "set_experiment"], "lifecycle"),
     **dict.fromkeys(["artifact_refs", "find_run", "metric_history", "read_points", "read_run", "read_runs"], "reading"),
     **dict.fromkeys(["Artifact", "Dataset", "LoggedModel", "RunRecord"], "folding"),
     **dict.fromkeys(["SyncReport", "sync"], "syncing"),

@@ -21,7 +21,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is captured unless a test asks for it, and no experiment is left from the test before."""
     for name in ("CONSOLE", "HARDWARE", "SOURCE", "ENVIRONMENT"):
         monkeypatch.setenv(f"MLFLOWISH_{name}", "0")
-    monkeypatch.setattr("mlflowish.tracking.fluent._experiment", None)
+    monkeypatch.setattr("mlflowish.tracking.lifecycle._experiment", None)
 
 
 @pytest.fixture
