@@ -76,9 +76,7 @@ class Lineage:
     def _above(self, node_id: str) -> Iterator[tuple[Node, Edge]]:
         kind, _, name = node_id.partition(":")
         if kind != "call":
-            role = "call" if kind == "run" else "made"
-            for key in self._said.get(node_id, ()):
-                yield self._call(key), Edge(f"call:{key}", node_id, role)
+            yield from self._made_of(node_id)
         elif (call := self._calls.get(name)) is not None:
             for edge in nodes.sources(call):
                 yield self._call(edge.source.removeprefix("call:")), edge
@@ -106,10 +104,15 @@ class Lineage:
                 for node in made.get(name, ()):
                     yield node, Edge(node_id, node.id, "made")
             else:
-                for key in self._said.get(node_id, ()):
-                    yield from below(f"call:{key}")
+                yield from self._made_of(node_id)
 
         return below
+
+    def _made_of(self, node_id: str) -> Iterator[tuple[Node, Edge]]:
+        """The calls that a run or a model is made of: the way up from it, and where the way down from it begins."""
+        role = "call" if node_id.startswith("run:") else "made"
+        for key in self._said.get(node_id, ()):
+            yield self._call(key), Edge(f"call:{key}", node_id, role)
 
     def _call(self, key: str) -> Node:
         call = self._calls.get(key)

@@ -77,7 +77,8 @@ def names_problems(schema: pa.Schema, names: Any) -> list[Problem]:
     superfluous = [name for name in names if name not in set(schema.names)]
     for field in schema:
         if field.name not in found:
-            near = nearest(field.name, superfluous, limit=1)
+            alike = [name for name in superfluous if str(name).casefold() == field.name.casefold()]
+            near = alike or nearest(field.name, superfluous, limit=1)
             hint = f" (there is {near[0]!r})" if near and superfluous else ""
             problems.append(Problem(field.name, "missing", f"column {field.name!r} is missing{hint}"))
     for name in superfluous:

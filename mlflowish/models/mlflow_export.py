@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlflowish.errors import AlreadyExistsError, InvalidInputError
 from mlflowish.models.flavors import library_version
@@ -46,13 +46,23 @@ class _Export:
         self.stored.files().copy_to(path, self.folder / name)
 
 
-def export_mlflow(stored: StoredModel, folder: str | Path) -> Path:
-    """Write `stored` as an MLflow model into `folder`, which must be new or empty; returns it.
+class HasStored(Protocol):
+    """What leads to a stored model, as a version in the registry does."""
+
+    @property
+    def stored(self) -> StoredModel:
+        """The model's files and manifest."""
+
+
+def export_mlflow(model: StoredModel | HasStored, folder: str | Path) -> Path:
+    """Write a stored model, or a registered version, as an MLflow model into `folder`, which must be new or empty;
+    returns it.
 
     `mlflow.pyfunc.load_model(folder)`, and `load_model` of MLflow's own flavor, read it. Models that are pickled here
     are pickled there. AlreadyExistsError if there is something in the folder already, CapabilityError if the model
     cannot be loaded here, which some flavors need for it.
     """
+    stored = model if isinstance(model, StoredModel) else model.stored
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExistsError(f"{target} is there already and is not empty. Give a new folder.", path=str(target))

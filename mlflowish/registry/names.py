@@ -61,13 +61,14 @@ def version_number(version: object) -> int:
     return number
 
 
-def description_text(description: object) -> str:
-    """A description, comment or reason: any text of reasonable length."""
+def description_text(description: object, *, what: str = "A description or comment") -> str:
+    """A description, comment or reason: any text of reasonable length. `what` names it in the error."""
     if description is None:
         return ""
     if not isinstance(description, str) or len(description) > LONGEST_TEXT:
+        size = f" of {len(description):,}" if isinstance(description, str) else ""
         raise InvalidInputError(
-            f"A description or comment is text of at most {LONGEST_TEXT:,} characters, found {_shown(description)}",
+            f"{what} is text of at most {LONGEST_TEXT:,} characters, found {_shown(description)}{size}",
             found=type(description).__name__,
         )
     return description.encode("utf-8", "replace").decode()
@@ -75,7 +76,7 @@ def description_text(description: object) -> str:
 
 def tags_of(tags: Mapping[str, Any] | None) -> dict[str, str | None]:
     """Tags as texts by name; None means that the tag is to go."""
-    return {_key("tag", key): None if value is None else description_text(str(value)) for key, value in _items(tags)}
+    return {_key("tag", key): None if value is None else _tag(key, value) for key, value in _items(tags)}
 
 
 def metrics_of(metrics: Mapping[str, Any] | None) -> dict[str, float | None]:
@@ -157,12 +158,16 @@ def _key(what: str, key: object) -> str:
     return key
 
 
+def _tag(key: str, value: object) -> str:
+    return description_text(str(value), what=f"The tag {key!r}")
+
+
 def _number(key: str, value: Any) -> float:
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError("text is no number")
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         message = f"The metric {key!r} is a number, found {_shown(value)}"
         raise InvalidInputError(message, metric=key, found=type(value).__name__) from error
 

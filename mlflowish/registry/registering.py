@@ -126,7 +126,10 @@ def _require_stage(store: Store, name: str, stage: str) -> None:
 def _stored(store: Store, model: Any, **options: Any) -> tuple[StoredModel, dict[str, Any] | None]:
     """The model in the store, and the call of a step that computed it, as far as this process knows."""
     from mlflowish.models import StoredModel, store_model
+    from mlflowish.steps.calls import Call
 
+    if isinstance(model, Call):
+        raise InvalidInputError("A Call of a step is no model: register what it returned, its .value", found="Call")
     if not isinstance(model, (ModelVersion, StoredModel)):
         stored = store_model(store, model, **options)
         return stored, source_of(store, model, stored.manifest.digest)

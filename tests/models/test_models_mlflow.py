@@ -236,3 +236,11 @@ def test_what_is_written_is_yaml(store, tmp_path):
     assert yaml.safe_load((folder / "python_env.yaml").read_text())["dependencies"] == ["-r requirements.txt"]
     pip = yaml.safe_load((folder / "conda.yaml").read_text())["dependencies"][-1]["pip"]
     assert any(line.startswith("scikit-learn==") for line in pip)
+
+
+def test_a_registered_version_is_exported_like_a_stored_model(tmp_path):
+    with mf.Store("memory://exported-version"):
+        version = mf.register_model("weighted", sklearn_model(), input_example=FRAME)
+        folder = export_mlflow(version, tmp_path / "model")
+    expected = sklearn_model().predict(FRAME[:3]).tolist()
+    assert import_mlflow(folder).model.predict(FRAME[:3]).tolist() == expected

@@ -228,3 +228,9 @@ def test_a_signature_that_cannot_be_meant_is_refused():
         mf.Signature(pa.schema([("a", pa.int8()), ("a", pa.int8())]))
     with pytest.raises(mf.InvalidInputError, match="container"):
         mf.Signature(pa.schema([]), container="hdf")
+
+
+def test_the_nearest_of_unknown_columns_is_the_one_that_differs_in_capitals_only():
+    signature = mf.infer_signature(pd.DataFrame({"age": [1], "income": [1.0]}))
+    with pytest.raises(mf.InvalidInputError, match=r"'income' is missing \(there is 'INCOME'\)"):
+        asked(signature, pd.DataFrame({"AGE": [1], "INCOME": [1.0]}))

@@ -118,3 +118,13 @@ def test_tags_are_a_dict(tags):
 def test_the_name_of_a_tag_is_printable_text(key):
     with pytest.raises(mf.InvalidInputError, match="printable text"):
         tags_of({key: "x"})
+
+
+def test_a_metric_that_no_float_can_hold_is_refused_by_name():
+    with pytest.raises(mf.InvalidInputError, match="The metric 'rows' is a number"):
+        metrics_of({"rows": 10**400})
+
+
+def test_a_tag_that_is_too_long_is_refused_by_name_and_size():
+    with pytest.raises(mf.InvalidInputError, match=r"The tag 'log' is text of at most 20,000 characters.* of 20,001"):
+        tags_of({"log": "x" * 20_001})

@@ -102,3 +102,23 @@ def test_a_model_that_only_pickle_can_hold_is_refused_where_pickles_are(store):
 class Pickled:
     def __init__(self, value):
         self.value = value
+
+
+def test_a_call_is_refused_where_its_value_is_meant(store):
+    with pytest.raises(mf.InvalidInputError, match=r"register what it returned, its \.value"):
+        mf.register_model("churn", fitted.call(rows(5)))
+    assert len(registry.models()) == 0
+
+
+def test_the_way_down_from_a_version_names_the_call_it_is_made_of(store):
+    version = mf.register_model("churn", fitted(rows(5)))
+    below = version.lineage().downstream()
+    assert {facts["kind"] for _, facts in below.graph.nodes(data=True)} == {"model", "call"}
+
+
+def test_the_way_down_from_a_run_reaches_the_versions_made_in_it(store):
+    with mf.start_run() as run:
+        version = mf.register_model("churn", fitted(rows(5)))
+    below = mf.lineage.of(run).downstream()
+    assert {"models/versions/churn/000000001", f"call:{version.calls.column('key')[0]}"} <= set(below.graph)
+    assert all(facts["kind"] for _, facts in below.graph.nodes(data=True))
