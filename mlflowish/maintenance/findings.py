@@ -35,7 +35,6 @@ KINDS: dict[str, Kind] = {
         "error", "an entry names an object that is not there", "the entry is forgotten, so it is computed again"
     ),
     "reference-missing": Kind("error", "the catalog or a run names an object that is not there", _COPY),
-    "reference-doomed": Kind("error", "the catalog names an object that is to be deleted"),
     "journal-damaged": Kind("error", "bytes of a journal are no records", _ASIDE),
     "journal-torn": Kind(
         "note", "a writer died while it appended; nothing acknowledged is lost", "merged into a segment"
