@@ -24,6 +24,7 @@ from mlflowish.steps.lease import Lease
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.steps.provenance import SHARED, remember
+from mlflowish.steps.reloading import follow_autoreload
 from mlflowish.steps.running import run
 from mlflowish.steps.travelling import by_name, has_name
 from mlflowish.store import Entry, Store, as_store
@@ -54,6 +55,7 @@ class Step(Generic[P, R]):
         self.identifier = Identifier(function, options, step=self.name)
         # What would not become a method without us (an object, a builtin, a bound method) does not with us.
         self._binds = hasattr(type(function), "__get__") and not isinstance(function, types.MethodType)
+        follow_autoreload(Step)
 
     # -- calling -----------------------------------------------------------------------------------
 

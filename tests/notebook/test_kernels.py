@@ -196,3 +196,16 @@ def test_a_function_means_the_same_beside_the_import_that_it_uses_and_without_it
     assert hit(nb, "work.call(4)") == (False, "2.0")
     nb.run(f"# alone\n{helper}  # and with a comment")
     assert hit(nb, "work.call(4)") == (True, "2.0")
+
+
+def test_a_step_imported_by_name_follows_autoreload_as_a_function_does(notebook: Opener) -> None:
+    nb = notebook()
+    source = (
+        "import mlflowish as mf\n\ndef plain(x):\n    return x + 1\n\n@mf.step\ndef stepped(x):\n    return x + 1\n"
+    )
+    nb.run("import os, sys; sys.dont_write_bytecode = True; from pathlib import Path")
+    nb.run(f"Path('told.py').write_text({source!r})")
+    nb.run("%load_ext autoreload\n%autoreload 2\nfrom told import plain, stepped")
+    assert nb.value("plain(0), stepped(0)") == "(1, 1)"
+    nb.run(f"Path('told.py').write_text({source.replace('+ 1', '+ 22')!r}); os.utime('told.py', (2**31, 2**31))")
+    assert nb.value("plain(0), stepped(0), stepped.call(0).hit") == "(22, 22, True)"

@@ -280,7 +280,7 @@ def test_asynchronous_methods_have_all_that_a_step_has():
         assert await it.one.map([1, 2, 3]) == [1, 2, 3]
         assert [item async for item in it.many(3)] == [0, 1, 2]
         assert (await it.many.call(3)).hit
-        assert await it.many.map([2, 3]) == [[0, 1], [0, 1, 2]]
+        assert [list(items) for items in await it.many.map([2, 3])] == [[0, 1], [0, 1, 2]]
 
     asyncio.run(main())
     assert Asynchronous().many.submit(2).result() == [0, 1]
