@@ -14,6 +14,7 @@ from mlflowish.errors import InvalidInputError, NotFoundError, nearest
 
 if TYPE_CHECKING:
     from mlflowish.store import Entry, Event, Store
+    from mlflowish.tracking import Run
 
 _SHORTEST_PREFIX = 4
 
@@ -69,17 +70,11 @@ def steps(location: Location, as_json: bool) -> None:
 def show(key: str, location: Location, as_json: bool) -> None:
     """One run, or one stored call. RUN: an id or name. KEY: as `Call.key` has it. The first digits of either do."""
     from mlflowish.cli.runs import show_run
-    from mlflowish.tracking import Run, find_run
 
     store = location.open()
-    try:
-        record = find_run(store, key)
-    except NotFoundError as error:
-        if re.fullmatch(f"[0-9a-f]{{{_SHORTEST_PREFIX},32}}", key.lower()) is None:
-            message = f"{error.message}; a call is named by {_SHORTEST_PREFIX} to 32 hex digits of its key"
-            raise NotFoundError(message, **error.data) from None
-    else:
-        show_run(Run(store, record.run_id, record), as_json=as_json)
+    run = run_named(store, key)
+    if run is not None:
+        show_run(run, as_json=as_json)
         return
     found = by_prefix(store, key)
     if as_json:
@@ -87,6 +82,21 @@ def show(key: str, location: Location, as_json: bool) -> None:
         return
     for call in found:
         print_facts(_facts(call))
+
+
+def run_named(store: Store, text: str) -> Run | None:
+    """The run with this id or name, or of which these are the first digits; None if it may be the key of a call, else
+    NotFoundError."""
+    from mlflowish.tracking import Run, find_run
+
+    try:
+        record = find_run(store, text)
+    except NotFoundError as error:
+        if re.fullmatch(f"[0-9a-f]{{{_SHORTEST_PREFIX},32}}", text.lower()) is not None:
+            return None
+        message = f"{error.message}; a call is named by {_SHORTEST_PREFIX} to 32 hex digits of its key"
+        raise NotFoundError(message, **error.data) from None
+    return Run(store, record.run_id, record)
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflowish.cli.entries import by_prefix
+from mlflowish.cli.entries import by_prefix, run_named
 from mlflowish.cli.options import Location, json_option, store_options
 from mlflowish.cli.printing import console, print_json
 from mlflowish.errors import NotFoundError
@@ -31,7 +31,7 @@ _FORMS = ("tree", "mermaid", "dot", "svg", "openlineage")
 def lineage(what: str, down: bool, depth: int | None, form: str, location: Location, as_json: bool) -> None:
     """Who made what, from what.
 
-    WHAT: the key of a call or the first digits of it, the digest of a value, the id of a run, a model such as
+    WHAT: the key of a call or the first digits of it, the digest of a value, the id or name of a run, a model such as
     models:/churn/3, or the path of a file.
     """
     store = location.open()
@@ -62,8 +62,8 @@ def _lineage(store: Store, what: str) -> Lineage:
     try:
         return of(what, store=store)
     except NotFoundError:
-        [call, *_] = by_prefix(store, what)
-        return of(call.key.hex(), store=store)
+        run = run_named(store, what)
+        return of(by_prefix(store, what)[0].key.hex() if run is None else run, store=store)
 
 
 def _document(found: Lineage) -> dict[str, Any]:

@@ -18,7 +18,8 @@ def load(file):
 def count(words, least=1):
     return {word: words.count(word) for word in words if words.count(word) >= least}
 
-call = count.call(load(mf.File("words.txt")), least=2)
+with mf.start_run("counting"):
+    call = count.call(load(mf.File("words.txt")), least=2)
 mf.register_model("words", call.value, stage="production")
 print(call.key)
 """
@@ -70,6 +71,16 @@ def test_a_model_leads_to_what_it_was_made_from(mlflowish: Runner, chained: str)
 def test_a_file_leads_to_the_models_that_saw_it(mlflowish: Runner, chained: str) -> None:
     document = mlflowish("lineage", "words.txt", "--down", "--json").document
     assert [node["label"] for node in document["nodes"] if node["kind"] == "model"] == ["words 1"]
+
+
+def test_a_run_is_known_by_its_name(mlflowish: Runner, chained: str) -> None:
+    document = mlflowish("lineage", "counting", "--json").document
+    assert document["nodes"][0]["label"] == "counting"
+    assert {node["label"] for node in document["nodes"] if node["kind"] == "call"} == {"load", "count"}
+
+
+def test_a_name_that_nothing_has_is_refused_with_the_names_there_are(mlflowish: Runner, chained: str) -> None:
+    assert "the nearest are counting" in mlflowish("lineage", "countin").err
 
 
 def test_depth_stops_early(mlflowish: Runner, chained: str) -> None:

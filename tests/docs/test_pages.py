@@ -105,3 +105,16 @@ LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#|mailto:)([^)#\s]+)")
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    waiting, reached = [ROOT / "README.md"], set()
+    while waiting:
+        page = waiting.pop().resolve()
+        if page in reached:
+            continue
+        reached.add(page)
+        targets = [page.parent / target for target in LINK.findall(page.read_text(encoding="utf-8"))]
+        for target in targets:
+            waiting += target.glob("*.md") if target.is_dir() else [target] if target.suffix == ".md" else []
+    assert [page for page in PAGES if page.resolve() not in reached] == []
