@@ -122,7 +122,7 @@ def _unusable(step: Step[..., Any], entry: Entry) -> str:
     import time
 
     if max_age is not None and time.time() - entry.created_s > max_age:
-        return f"the stored result is {time.time() - entry.created_s:.0f} s old, and max_age is {max_age:g} s"
+        return f"the stored result is {time.time() - entry.created_s:.3g} s old, and max_age is {max_age:g} s"
     names = ", ".join(f"{module}.{name}" for module, name, _ in entry.observed)
     return f"a function that ran when it was stored, and that the code does not show, has changed: {names}"
 

@@ -100,7 +100,7 @@ class Identifier:
         found = fingerprint(self._function, depends=self._options.depends, packages=self._options.packages)
         if self._options.strict and found.notes:
             raise UncacheableError(
-                f"{self._step} is strict, and its code is not fully known: {'; '.join(found.notes)}. "
+                f"{self._step} is strict, and its code is not fully known: {' '.join(found.notes)} "
                 "Declare what it depends on (depends=...), pass it as an argument, or drop strict=True.",
                 path=found.notes[0],
             )
