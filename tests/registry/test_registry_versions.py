@@ -250,6 +250,14 @@ def test_a_deleted_version_is_gone_keeps_its_number_and_can_be_restored(store):
     assert registry.get("churn", version=2).load()([1]) == 1
 
 
+def test_the_files_of_a_deleted_version_outlive_collections(store):
+    mf.register_model("churn", bytes(100_000))
+    registry.delete("churn", 1)
+    mf.gc(store, dry_run=False, grace=0)
+    mf.gc(store, dry_run=False, grace=0)
+    assert registry.restore("churn", 1).load() == bytes(100_000)
+
+
 def test_deleting_every_version_leaves_the_model_and_its_history(store):
     register("churn")
     registry.delete("churn", 1)
