@@ -147,13 +147,18 @@ class Store:
         comment: str = "",
     ) -> T:
         """`function(tx)` in the enclosing `mf.transaction()` of this store, if there is one: nothing is committed
-        before the outer block ends. Else in one of its own, called again after a conflict: `Catalog.transact`.
+        before the outer block ends. Else in one of its own, called again after a conflict: `Catalog.transact`; other
+        changes of this store that the function makes are part of it.
         """
-        from mlflowish.store.transactions import joined
+        from mlflowish.store.transactions import entered, joined
+
+        def run(tx: Transaction) -> T:
+            with entered(self, tx):
+                return function(tx)
 
         outer = joined(self)
         if outer is None:
-            return self.catalog.transact(function, id=id, comment=comment)
+            return self.catalog.transact(run, id=id, comment=comment)
         with outer:
             return function(outer.transaction)
 

@@ -80,9 +80,15 @@ def transaction(
         with outer:
             yield outer.transaction
         return
-    with opened.catalog.transaction(id=id, comment=comment) as tx:
-        token: Any = _open.set((*_open.get(), _Open(opened, tx)))
-        try:
-            yield tx
-        finally:
-            _open.reset(token)
+    with opened.catalog.transaction(id=id, comment=comment) as tx, entered(opened, tx):
+        yield tx
+
+
+@contextlib.contextmanager
+def entered(store: Store, transaction: Transaction) -> Iterator[None]:
+    """A block whose changes of this store belong to this transaction."""
+    token: Any = _open.set((*_open.get(), _Open(store, transaction)))
+    try:
+        yield
+    finally:
+        _open.reset(token)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import mlflowish as mf
@@ -79,3 +81,34 @@ def test_a_block_that_another_writer_was_quicker_than_changes_nothing(two, tmp_p
         registry.transition("a", 2, "production", store=other)
     assert registry.get("a", stage="production").version == 2
     assert registry.get("a", version=1).stage == "none"
+
+
+def test_changes_inside_a_function_of_transact_are_made_together_or_not_at_all(store):
+    for name in ("churn", "fraud"):
+        mf.register_model(name, len)
+
+    def both(tx):
+        mf.registry.transition("churn", 1, "production")
+        mf.registry.transition("fraud", 99, "production")
+
+    with pytest.raises(mf.NotFoundError):
+        store.transact(both)
+    assert mf.registry.get("churn").stage == "none"
+
+
+def test_a_function_of_transact_runs_again_when_others_changed_what_it_read(store):
+    mf.register_model("churn", len)
+    mf.register_model("fraud", len)
+    read = []
+
+    def both(tx):
+        read.append(mf.registry.get("fraud").stage)
+        if len(read) == 1:
+            other = threading.Thread(target=lambda: mf.registry.transition("fraud", 1, "staging", store=store))
+            other.start()
+            other.join()
+        mf.registry.transition("fraud", 1, "production")
+        mf.registry.transition("churn", 1, "production")
+
+    store.transact(both)
+    assert read == ["none", "staging"]
