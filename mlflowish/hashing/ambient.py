@@ -1,16 +1,13 @@
 """What surrounds a call and is no argument of it, but can be read: context variables, thread-local data, the
-context of decimals, variables of the environment, and what was registered with an abstract base class.
+context of decimals, and what was registered with an abstract base class.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing.constants import sized
-from mlflowish.hashing.digests import digest
 from mlflowish.hashing.guards import MISSING
 from mlflowish.hashing.leaves import type_name
 from mlflowish.hashing.plain import plain_digest
@@ -95,28 +92,3 @@ def _decimal_setting() -> bytes:
 
 def _traps(context: Any) -> list[str]:
     return sorted(signal.__name__ for signal, is_on in context.traps.items() if is_on)
-
-
-def environment_facts(walk: Walk) -> dict[str, bytes]:
-    """The variables of the environment whose names are among the texts of code that reads the environment."""
-    if walk.leaves.keys().isdisjoint(_ENVIRONMENT):
-        return {}
-    words = sorted(word for word in walk.words if _VARIABLE.fullmatch(word) and (word.isupper() or word in os.environ))
-
-    def look() -> bytes:
-        return b"".join(map(_variable, words))
-
-    walk.guards.probe(look, look())
-    for word in words:
-        # Their values may be secrets: not even a hint of them is kept in clear.
-        walk.add_part(word, "env", digest(os.environ.get(word)), str)
-    return {f"env {word}": _variable(word) for word in words if word in os.environ}
-
-
-def _variable(name: str) -> bytes:
-    value = os.environ.get(name)
-    return b"-" if value is None else sized(value)
-
-
-_ENVIRONMENT = frozenset({("os", "environ"), ("os", "getenv"), ("os", "environb")})
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,100}")

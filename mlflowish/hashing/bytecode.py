@@ -68,7 +68,6 @@ def bytecode_unit(code: CodeType) -> Unit:
         references=tuple(references.values()),
         attributes=frozenset(attributes),
         dynamic=frozenset(dynamic),
-        words=frozenset(text for inner in nested(code) for text in inner.co_consts if isinstance(text, str)),
         mode="bytecode",
         text=f"<no source: bytecode of {code.co_qualname}>",
     )

@@ -27,7 +27,6 @@ def record_function(walk: Walk, number: int, function: FunctionType, label: str)
     walk.codes.append(function.__code__)
     walk.guards.function(function)
     walk.attributes |= unit.attributes
-    walk.words |= unit.words
     walk.loads_by_name |= bool(unit.dynamic or unit.attributes & LOADERS)
     walk.stores |= unit.stores
     walk.add_part(label, "function", unit.digest, lambda: describe.source_text(unit.text))

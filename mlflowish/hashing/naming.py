@@ -19,7 +19,6 @@ class Names:
         self.numbers: dict[tuple[Any, ...], int] = {}
         self.attributes: set[str] = set()
         self.dynamic: set[str] = set()
-        self.words: set[str] = set()
         self.scope: Scope | None = None
         self.class_name = class_name
         self.keep_names = keep_names

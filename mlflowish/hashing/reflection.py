@@ -10,7 +10,6 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import source
-from mlflowish.hashing.ambient import environment_facts
 from mlflowish.hashing.classes import annotations_of, subclasses_of
 from mlflowish.hashing.constants import sized
 from mlflowish.hashing.functions import defaults
@@ -71,7 +70,7 @@ def reflected(walk: Walk) -> frozenset[str]:
             found |= _statement_facts(obj, number, read)
     if "__debug__" in read and not __debug__:
         found["optimised"] = b"-O"
-    found |= answers(walk) | environment_facts(walk)
+    found |= answers(walk)
     found |= library_facts(walk)
     found |= settings_facts(walk)
     walk.reflected = b"".join(sized(key) + value for key, value in found.items())

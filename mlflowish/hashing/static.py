@@ -185,7 +185,6 @@ def _record_statement(walk: Walk, number: int, statement: Statement, label: str)
     unit = statement.unit()
     outline = statement.outline
     walk.attributes |= unit.attributes
-    walk.words |= unit.words
     walk.loads_by_name |= bool(unit.dynamic or unit.attributes & LOADERS)
     walk.stores |= unit.stores
     walk.add_part(label, statement.kind, unit.digest, lambda: unit.text)

@@ -215,8 +215,6 @@ class Dump(Feeding):
     # Statements with parts that do not count
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str):
-            self.words.add(node.value)
         self.constant(node.value)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:

@@ -54,7 +54,6 @@ class Unit:
     references: tuple[Reference, ...]
     attributes: frozenset[str]
     dynamic: frozenset[str]
-    words: frozenset[str] = frozenset()
     stores: bool = False
     mode: str = "ast"
     text: str = ""
@@ -81,7 +80,6 @@ def _run(node: ast.AST, class_name: str | None, text: str, visit: Callable[[Dump
         references=tuple(dump.references),
         attributes=frozenset(dump.attributes),
         dynamic=frozenset(dump.dynamic),
-        words=frozenset(dump.words),
         stores=bool(dump.stored) or any(r.stored and r.origin is None for r in dump.references),
         text=text,
     )

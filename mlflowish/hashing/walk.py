@@ -66,8 +66,6 @@ class Walk:
         self.packages: dict[str, None] = {}
         # Names of attributes read anywhere: reflection (`__doc__`, `getsource`) is looked for among them.
         self.attributes: set[str] = set()
-        # Texts in the code and in plain values: one of them may name a variable of the environment.
-        self.words: set[str] = set()
         # Whether code is loaded under names that are made while it runs.
         self.loads_by_name = False
         # Whether modules count as their source has them, loaded or not, whatever came into them since.
@@ -192,8 +190,6 @@ class Walk:
 
     def _plain(self, obj: Any, label: str) -> bytes:
         found = digests.digest(obj)
-        if type(obj) is str:
-            self.words.add(obj)
         self.add_part(label, "value", found, lambda: describe.value_text(label, obj))
         return b"V" + found
 

@@ -180,7 +180,7 @@ def _code_differences(step: Step[..., Any], identity: Identity, stored: Meta) ->
     recorded = [(part.label, part.kind, part.digest, part.description) for part in before]
     for change in diff(recorded, [part.recorded() for part in identity.fingerprint.parts]):
         # Names and places are not part of a fingerprint, and a declared variable of the environment was named above.
-        if change.change != "renamed" and not (change.kind == "env" and change.label in step.options.env):
+        if change.change != "renamed":
             yield Difference(change.kind, change.label, change.old, change.new)
 
 

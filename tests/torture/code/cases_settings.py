@@ -84,10 +84,7 @@ miss("pandas option by attribute", "import pandas as pd\npd.options.display.prec
 miss("scikit-learn setting", "import sklearn\nsklearn.set_config(transform_output='default')\ndef f(x):\n    from sklearn.preprocessing import StandardScaler\n    import pandas as pd\n    return type(StandardScaler().fit_transform(pd.DataFrame({'a': [1.0, x]}))).__name__", ("'default'", "'pandas'"), needs="sklearn")
 miss("locale", "import locale\nlocale.setlocale(locale.LC_NUMERIC, 'C')\ndef f(x):\n    return locale.setlocale(locale.LC_NUMERIC)", ("LC_NUMERIC, 'C'", "LC_NUMERIC, 'C.UTF-8'"))
 miss("decimal precision", "import decimal\ndecimal.getcontext().prec = 5\ndef f(x):\n    return str(decimal.Decimal(1) / x)", ("prec = 5", "prec = 6"))
-miss("environment variable set and read", "import os\nos.environ['APP_MODE'] = 'a'\ndef f(x):\n    return os.environ['APP_MODE'] * x", ("'a'", "'b'"))
-miss("environment variable got", "import os\nos.environ['APP_MODE'] = 'a'\ndef f(x):\n    return os.getenv('APP_MODE', '') * x", ("'a'", "'b'"))
-miss("environment variable of a name kept in a global", "from os import environ\nNAME = 'APP_MODE'\nenviron[NAME] = 'a'\ndef f(x):\n    return environ.get(NAME) * x", ("'a'", "'b'"))
-hit("environment variable that is not read", "import os\nos.environ['APP_MODE'] = 'a'\ndef f(x):\n    return os.environ.get('OTHER_MODE', 'c') * x", ("'a'", "'b'"))
+hit("environment variable that is not declared", "import os\nos.environ['APP_MODE'] = 'a'\ndef f(x):\n    return x + 0 * len(os.environ['APP_MODE'])", ("'a'", "'b'"))
 miss("integer text limit", "import sys\nsys.set_int_max_str_digits(1000)\ndef f(x):\n    return len(str(10 ** 900)) + sys.get_int_max_str_digits()", ("(1000)", "(2000)"))
 
 miss("text stream as a global", "import io\nS = io.StringIO('a')\ndef f(x):\n    return S.getvalue() * x", ("'a'", "'b'"))
