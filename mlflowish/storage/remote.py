@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import concurrent.futures.thread  # noqa: F401  the driver wants it, and an interpreter that ends refuses to load it
 import os
 import time
 import warnings

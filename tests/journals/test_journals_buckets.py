@@ -299,7 +299,7 @@ def test_two_stores_of_one_machine_have_spools_of_their_own(tmp_path: Path, open
 
 
 def test_a_real_s3_endpoint_holds_journals(moto_url: tuple[str, dict[str, Any]], open_journals: Open) -> None:
-    url, options = moto_url
+    url, options = f"{moto_url[0]}/held", moto_url[1]
     first, second = open_storage(url, **options), open_storage(url, **options)
     journals, reader = open_journals(first), open_journals(second)
     for number in range(40):

@@ -153,7 +153,7 @@ def test_a_store_in_memory_is_checked_and_repaired():
 
 def test_a_store_in_a_bucket_is_checked_past_the_cache_and_restored_from_it(moto_url):
     url, options = moto_url
-    with healthy(url, **options) as store:
+    with healthy(f"{url}/checked", **options) as store:
         assert mf.fsck(store).findings == ()
         path = max(store.storage.list("objects"), key=lambda info: info.size_bytes).path
         size = store.storage.size(path)
