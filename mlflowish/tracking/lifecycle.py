@@ -81,6 +81,7 @@ def start_run(
             f"Run {outer.run_id} is active and nested=False: end it first with mf.end_run(), or allow nesting",
             run_id=outer.run_id,
         )
+    _load_what_logs()
     opened = as_store(store) if store is not None or outer is None else outer.store
     watched = Watched.chosen(console=console, hardware=hardware)
     asked = run_id or (os.environ.get(RUN_VARIABLE) if outer is None else None)
@@ -101,6 +102,11 @@ def start_run(
         forked_from=_fork(opened, fork_of, fork_step),
         watched=watched,
     )
+
+
+def _load_what_logs() -> None:
+    """Nothing is imported by the first call that logs: a signal handler that logs too could come in its middle."""
+    import mlflowish.tracking.fluent  # noqa: F401  it stands on this module, so not at the top
 
 
 def end_run(status: str = FINISHED) -> None:

@@ -196,8 +196,6 @@ def test_a_signal_handler_may_log_in_the_middle_of_logging(store: mf.Store, run_
         count += 1
         signal.setitimer(signal.ITIMER_REAL, 0.001)
     with mf.start_run("signals", console=True):
-        # Loaded first: a handler that interrupts an import finds half of a module, whatever the library.
-        mf.log_metric, mf.log_metrics, mf.log_param
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         for step in range(5000):
