@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import msgpack
 
 from mlflowish.errors import InvalidInputError, NotFoundError, StateError
+from mlflowish.journals import NEWS_S
 from mlflowish.steps import using
 from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.store import Entry, Store
 
 _KIND = "accepted"
 _LONGEST_CHAIN = 1_000
+_MOST_KNOWN = 1_000
+
+# Until when nobody has accepted some code, by store and fingerprint, without another look (a tenth of a cold
+# call). What is missed computes.
+_none_until_s: dict[tuple[str, bytes], float] = {}
 
 
 def entries(store: Store, identifier: Identifier, identity: Identity) -> list[Entry]:
@@ -22,9 +29,18 @@ def entries(store: Store, identifier: Identifier, identity: Identity) -> list[En
     nothing was."""
     if identity.fingerprint is None:
         return []
+    place = (store.url, identity.fingerprint.digest)
+    if monotonic() < _none_until_s.get(place, 0.0):
+        return []
+    is_accepted = False
     for earlier in _earlier(store, identity.fingerprint.digest):
+        is_accepted = True
         if found := store.entries(identifier.key_under(earlier, identity)):
             return found
+    if not is_accepted:
+        if len(_none_until_s) >= _MOST_KNOWN:
+            _none_until_s.clear()
+        _none_until_s[place] = monotonic() + NEWS_S
     return []
 
 
@@ -103,6 +119,7 @@ def accept(step: Any, *, reason: str, previous: str | None = None, store: Any = 
     record: Any = msgpack.packb([earlier, reason, _user(), time.time(), step.name])
     opened.create()
     opened.journals(_KIND).append(present, record)
+    _none_until_s.clear()
     return earlier.hex()
 
 

@@ -76,6 +76,19 @@ def test_cold_tiny_step(benchmark, tmp_path, peer):
     benchmark(lambda: function(next(workloads.counter), 2))
 
 
+def test_cold_tiny_steps_in_turn(figures, tmp_path, full):
+    """What a call costs when many are made: a file or a database is grown, merged and checkpointed now and then."""
+    count = 500 if full else 10
+
+    def calls_of(peer):
+        function = workloads.cached_by(peer, tmp_path / peer, workloads.small)
+        return lambda: [function(next(workloads.counter), 2) for _ in range(count)]
+
+    figures.race(
+        f"{count} cold tiny steps", {peer: calls_of(peer) for peer in ("mlflowish", "joblib", "diskcache")}, 20
+    )
+
+
 @BOTH
 def test_first_hit_of_a_fresh_process(figures, tmp_path, peer, full):
     workloads.cached_by(peer, tmp_path, workloads.small)(1, 2)

@@ -197,6 +197,26 @@ def test_accept_keeps_results_over_an_edit(store):
         mf.accept(new, reason=" ")
 
 
+def test_accept_by_another_process_is_seen_by_one_that_has_just_looked(tmp_path):
+    source = (
+        "import sys, time, mlflowish as mf\nfrom mlflowish.journals import NEWS_S\n"
+        "@mf.step(name='f')\ndef f(x): return {body}\n"
+        "mf.use(sys.argv[1])\n"
+    )
+    (tmp_path / "old.py").write_text(source.format(body="x + x") + "f(1)\n")
+    (tmp_path / "word.py").write_text(source.format(body="2 * x") + "mf.accept(f, reason='the same')\n")
+    (tmp_path / "new.py").write_text(
+        source.format(body="2 * x") + "import subprocess\n"
+        "found = f.is_cached(1)\n"
+        f"subprocess.run([sys.executable, {str(tmp_path / 'word.py')!r}, sys.argv[1]], check=True)\n"
+        "time.sleep(NEWS_S)\nprint(found, f.is_cached(1))\n"
+    )
+    for name in ("old", "new"):
+        command = [sys.executable, str(tmp_path / f"{name}.py"), str(tmp_path / "store")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def _codes():
     @mf.step(name="f")
     def first(x):
