@@ -137,6 +137,8 @@ def _start_seaweed(data: Path) -> tuple[subprocess.Popen[bytes], str, dict[str, 
         "dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3": "true", "s3.config": data / "s3.json",
         "master.port": master, "volume.port": volume, "filer.port": filer, "s3.port": s3,
         "filer.localSocket": data / "filer.sock", "volume.max": 20, "master.volumeSizeLimitMB": 64,
+        # Catalogs that nobody asks here, at ports of their own: two servers on one machine would fight for them.
+        "s3.port.iceberg": 0, "s3.port.lance": 0, "master.telemetry": "false",
     }  # fmt: skip
     assert len(ports) == 4
     command = [_program("weed") or "weed", f"-logdir={data}", "server", *(f"-{k}={v}" for k, v in options.items())]
