@@ -82,6 +82,7 @@ _ERRORS = (
     "NotDeterministicError",
     "NotFoundError",
     "ReadOnlyError",
+    "ResultGoneError",
     "StateError",
     "StepError",
     "StepTimeoutError",

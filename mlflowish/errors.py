@@ -2,6 +2,7 @@
 
     MlflowishError                     .code  (stable, for programs)
     +-- NotFoundError (KeyError)       nothing under that name; says which are near
+    |   +-- ResultGoneError            a stored result that was referred to is not there any more; .key of its call
     +-- AlreadyExistsError             a name that may exist once exists
     +-- ConflictError                  another writer was first
     |   +-- MergeConflictError         .paths that both sides changed
@@ -59,6 +60,13 @@ class NotFoundError(MlflowishError, KeyError):
     """Nothing is stored under the name asked for."""
 
     code = "not-found"
+
+
+class ResultGoneError(NotFoundError):
+    """A stored result that was passed on by reference cannot be loaded any more; `key` is that of its call."""
+
+    code = "result-gone"
+    key = ""
 
 
 class AlreadyExistsError(MlflowishError):

@@ -26,7 +26,7 @@ def digest(value: Any, *, code: CodeHook | None = None, path: str = "value") -> 
     found = plain_digest(value)
     if found is not None:
         return found
-    return _walked(value, code if code is not None else _code_identity, path)
+    return walked(value, code if code is not None else _code_identity, path)
 
 
 def hexdigest(value: Any) -> str:
@@ -45,7 +45,7 @@ def digest_call(names: Sequence[str], values: Sequence[Any], *, code: CodeHook |
     digests: list[bytes] = []
     for name, value in zip(names, values, strict=True):
         found = plain_digest(value)
-        digests.append(found if found is not None else _walked(value, hook, name))
+        digests.append(found if found is not None else walked(value, hook, name))
     return digests
 
 
@@ -77,7 +77,8 @@ def register_digester(cls: type, digester: Callable[[Any], Any]) -> None:
     kinds.register(cls, digester)
 
 
-def _walked(value: Any, code: CodeHook, path: str) -> bytes:
+def walked(value: Any, code: CodeHook, path: str) -> bytes:
+    """The digest of a value that is not plain data; `code` gives the identities of code that is met in it."""
     try:
         return bytes(Walk(code, path).digest(value))
     except BackReferenceError:

@@ -48,6 +48,14 @@ def register(cls: type, digester: Callable[[Any], Any]) -> None:
     _registered[cls] = digester
 
 
+def is_registered(cls: type) -> bool:
+    """Does a user's digester say what identifies objects of this class?"""
+    try:
+        return cls in _registered
+    except TypeError:  # a class that cannot be hashed cannot be registered
+        return False
+
+
 def expander(cls: type) -> Expand:
     """How to take a value of exactly this class apart."""
     try:

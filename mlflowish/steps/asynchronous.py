@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from mlflowish.steps.calls import Call
 from mlflowish.steps.fanout import rows_of
@@ -15,6 +17,7 @@ from mlflowish.steps.options import Options
 from mlflowish.steps.running import pause_s, seeding, timed_out
 from mlflowish.steps.wrapper import Step
 
+T = TypeVar("T")
 _marker = getattr(inspect, "markcoroutinefunction", None)
 
 
@@ -37,6 +40,13 @@ class AsyncStep(Step[..., Any]):
         found = self._look_up(identity)
         if found is not None:
             return self.hit_call(identity, *found)
+        return await self._compute(identity, args, kwargs)
+
+    def compute(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Run a call that is not stored to its end, and store it; for callers that do not await."""
+        return run_to_end(lambda: self._compute(identity, args, kwargs))
+
+    async def _compute(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if self.options.lock is None or identity.key is None:
             return await self._run(identity, args, kwargs)
         leased = self._leased(identity)
@@ -90,6 +100,17 @@ class AsyncGeneratorStep(AsyncStep):
     def _finished(self, job: Job, value: Any) -> Call:
         call: Call = value
         return call
+
+
+def run_to_end(coroutine: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of a coroutine, also inside a running event loop (a notebook), which waits: another thread runs it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine())
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-async") as pool:
+        return pool.submit(context.run, lambda: asyncio.run(coroutine())).result()
 
 
 async def run_async(function: Callable[[], Any], options: Options, *, step: str, key: bytes | None) -> Any:

@@ -49,6 +49,10 @@ class BoundStep:
     def __reduce__(self) -> Any:
         return type(self), (self.__wrapped__, self.__self__)
 
+    def call_by_reference(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`Step.call_by_reference`, with the instance in front of the arguments."""
+        return self.__wrapped__.call_by_reference((self.__self__, *args), kwargs)
+
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]  # the function's, as a bound method has it
         return self.__wrapped__.__doc__

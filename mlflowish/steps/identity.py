@@ -6,7 +6,7 @@ import datetime
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_
 from mlflowish.steps.options import Options
 from mlflowish.store import Dir, File
 
+Tokenizer = Callable[[Sequence[str], Sequence[Any]], bytes]
 _IMMUTABLE = frozenset(
     {
         int,
@@ -47,6 +48,11 @@ class Identity:
     reason: str | None = None
 
     @property
+    def sources(self) -> tuple[tuple[str, str, str], ...]:
+        """Where its arguments came from, if that is known already."""
+        return ()
+
+    @property
     def hex(self) -> str | None:
         """The key as 32 hex digits."""
         return None if self.key is None else self.key.hex()
@@ -72,7 +78,9 @@ class Identifier:
         self._names_token = names_token(self.names)
         self._keeps_all = len(self.kept) == len(names)
 
-    def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Identity:
+    def identify(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], token_of: Tokenizer = arguments_token
+    ) -> Identity:
         """The identity of a call; TypeError, as the function would raise it, if the arguments do not bind."""
         if not self.binding.current():
             self._rebind()
@@ -85,11 +93,16 @@ class Identifier:
                 fingerprint = self.walk()
             if fingerprint.uncacheable is not None:
                 raise UncacheableError(fingerprint.uncacheable, path=fingerprint.uncacheable)
-            token = arguments_token(self.names, values)
+            token = token_of(self.names, values)
             key = call_key(fingerprint.digest, self._names_token, token, self.extras())
         except UncacheableError as error:
             return Identity(None, values, reason=self._refuse(error))
         return Identity(key, values, fingerprint, token)
+
+    def values_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The values that a call binds and that count."""
+        values = self.binding.bind(*args, **kwargs)
+        return tuple(values[i] for i in self.kept)
 
     def key_under(self, fingerprint_digest: bytes, identity: Identity) -> bytes:
         """The key that the same call has under other code."""

@@ -55,7 +55,7 @@ class Job:
         self._run_id = active_run_id.get()
         self._reason = identity.reason if step.options.cache else "the step has cache=False"
         self._arguments: tuple[tuple[str, str, str], ...] = ()
-        self._sources = sources_of(step.identifier.names, identity.values)
+        self._sources = identity.sources or sources_of(step.identifier.names, identity.values)
         self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
         self._files = step.identifier.declared_files() if self._reason is None else ()
         self._entry_id = os.urandom(16)
@@ -228,11 +228,12 @@ class Job:
         if self._parent is not None and self._identity.hex is not None and status == "computed":
             self._parent.children.append(self._identity.hex)
         fingerprint = self._identity.fingerprint
+        output = stored.identity if stored is not None else None
         return writing.describe_call(
             step=self._step.name,
             fingerprint=fingerprint.digest.hex() if fingerprint is not None else "",
             arguments=self._arguments,
-            output=stored.digest.hex() if stored is not None and stored.digest is not None else None,
+            output=output.digest.hex() if output is not None and output.digest is not None else None,
             output_description=describe(stored.value) if stored is not None else "",
             duration_s=self._duration_s,
             status=status,
@@ -242,6 +243,8 @@ class Job:
             extras=tuple((name, digest(value).hex()) for name, value in self._step.identifier.extra_values()),
             run_id=self._run_id,
             sources=self._sources,
+            output_kind=output.kind if output is not None else "",
+            output_code=output.code if output is not None else (),
         )
 
     def _call(self, value: Any, output: str | None, reason: str | None) -> Call:

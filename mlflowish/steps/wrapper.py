@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from mlflowish.codecs import decode
 from mlflowish.errors import IntegrityError, MlflowishError, StorageError, UncachedWarning
 from mlflowish.steps import accepting, using, writing
 from mlflowish.steps.auditing import still_valid
 from mlflowish.steps.bound import BoundStep, check_class_is_there
 from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import current_frame
-from mlflowish.steps.identity import Identifier, Identity, default_name
+from mlflowish.steps.identity import Identifier, Identity, Tokenizer, default_name
 from mlflowish.steps.job import Job
+from mlflowish.steps.keys import arguments_token
 from mlflowish.steps.lease import Lease
+from mlflowish.steps.loading import load_value
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.steps.provenance import SHARED, remember
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from mlflowish.executors import Future
     from mlflowish.hashing import Fingerprint
     from mlflowish.steps.explaining import Explanation
-    from mlflowish.store import Table
+    from mlflowish.steps.reference import Outcome
+    from mlflowish.store import Meta, Table
 
 
 P = ParamSpec("P")
@@ -62,7 +64,7 @@ class Step(Generic[P, R]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         identity = self.identifier.identify(args, kwargs)
         found = self._look_up(identity)
-        value: R = found[1] if found is not None else self._compute(identity, args, kwargs).value
+        value: R = found[1] if found is not None else self.compute(identity, args, kwargs).value
         return value
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
@@ -78,16 +80,29 @@ class Step(Generic[P, R]):
         """
         identity = self.identify(args, kwargs)
         found = self._look_up(identity)
-        return self.hit_call(identity, *found) if found is not None else self._compute(identity, args, kwargs)
+        return self.hit_call(identity, *found) if found is not None else self.compute(identity, args, kwargs)
+
+    def call_by_reference(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+        """Like `call`, with nothing loaded that need not be: arguments may be a `Reference`, also inside lists, tuples
+        and dicts, and the result is one. A hit costs a look-up, however large the data. Waits for coroutines.
+
+        ResultGoneError if something referred to is not in the store any more and is needed.
+        """
+        from mlflowish.steps.reference import Outcome, find_by_reference
+
+        found = find_by_reference(self, args, kwargs)
+        return found if isinstance(found, Outcome) else found.compute()
 
     def look_up(self, identity: Identity) -> tuple[Entry, Any] | None:
         """The entry and value of a call if it is stored; runs nothing."""
         return self._look_up(identity)
 
-    def identify(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Identity:
+    def identify(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], token_of: Tokenizer = arguments_token
+    ) -> Identity:
         """Who a call is that is asked about, and not simply made."""
         check_class_is_there(self, args, kwargs)
-        return self.identifier.identify(args, kwargs)
+        return self.identifier.identify(args, kwargs, token_of)
 
     def _look_up(self, identity: Identity) -> tuple[Entry, Any] | None:
         if identity.key is None or not self.options.cache:
@@ -110,11 +125,23 @@ class Step(Generic[P, R]):
         """Let the step around this call, whoever listens, and whoever asks for a producer later, know of it."""
         if type(value) not in SHARED:
             remember(value, key.hex(), codec=entry.codec, size_bytes=len(entry.head))
+        self._tell_hit(key, entry)
+
+    def _tell_hit(self, key: bytes, entry: Entry) -> None:
         if (frame := current_frame.get()) is not None:
             frame.children.append(key.hex())
         if on_call.get() is not None:
             meta = entry.meta
             tell(CallNote(key.hex(), self.name, True, meta.duration_s, meta.output))
+
+    def note_hit_by_reference(self, identity: Identity, entry: Entry) -> Meta:
+        """The same for a hit whose value stays where it is."""
+        assert identity.key is not None
+        store = self.store
+        self._tell_hit(identity.key, entry)
+        if self.identifier.noted_in is not store:
+            self.note_code(store, identity)
+        return entry.meta
 
     @property
     def declared(self) -> list[tuple[str, Any]]:
@@ -129,14 +156,7 @@ class Step(Generic[P, R]):
 
     def find(self, store: Store, identity: Identity) -> tuple[Entry, Any] | None:
         """The newest entry that can be used, with its value; None to compute."""
-        key = identity.key
-        assert key is not None  # callers ask for calls that have an identity
-        try:
-            entries = store.entries(key) or accepting.entries(store, self.identifier, identity)
-        except (StorageError, IntegrityError) as error:
-            self.warn(f"looking it up failed: {error}")
-            return None
-        for entry in entries:
+        for entry in self._entries(store, identity):
             if not self.usable(entry):
                 continue
             try:
@@ -144,6 +164,19 @@ class Step(Generic[P, R]):
             except Exception as error:  # noqa: BLE001  what can be computed is, whatever happens in putting a stored value together
                 self.warn(f"its stored result cannot be read and is computed again: {error or type(error).__name__}")
         return None
+
+    def find_entry(self, store: Store, identity: Identity) -> Entry | None:
+        """The newest entry that can be used, its value not loaded."""
+        return next(filter(self.usable, self._entries(store, identity)), None)
+
+    def _entries(self, store: Store, identity: Identity) -> list[Entry]:
+        key = identity.key
+        assert key is not None  # callers ask for calls that have an identity
+        try:
+            return store.entries(key) or accepting.entries(store, self.identifier, identity)
+        except (StorageError, IntegrityError) as error:
+            self.warn(f"looking it up failed: {error}")
+            return []
 
     def usable(self, entry: Entry) -> bool:
         """May this entry be read back now: young enough, and its observed dependencies unchanged?"""
@@ -165,7 +198,8 @@ class Step(Generic[P, R]):
 
     # -- computing ---------------------------------------------------------------------------------
 
-    def _compute(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def compute(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Run a call that is not stored, and store it."""
         if self.options.lock is None or identity.key is None:
             return self._run_and_store(identity, args, kwargs)
         with self._leased(identity) as found:
@@ -355,22 +389,6 @@ class Step(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<step {self.name}{inspect.signature(self.fn)}>"
-
-
-def load_value(store: Store, entry: Entry) -> Any:
-    """The value of an entry: new and the caller's own, each time."""
-    readers = [store.objects.reader(ref) for ref in entry.objects] if entry.objects else ()
-    if readers and (entry.codec == "items" or b"items" in entry.head) and not _is_far(store):
-        for reader in readers:
-            # A generator's items are read when they are asked for, which is too late to compute them again.
-            reader.path()
-    return decode(entry.codec, entry.head, readers, allow_pickle=store.allow_pickle)
-
-
-def _is_far(store: Store) -> bool:
-    """Would looking at each object mean to fetch it?"""
-    can = store.storage.capabilities
-    return can.shared and not can.local_paths
 
 
 def _stacklevel() -> int:

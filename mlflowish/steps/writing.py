@@ -14,8 +14,8 @@ from typing import Any
 
 from mlflowish.codecs import Encoded, describe, drain, drain_async, encode
 from mlflowish.codecs.base import Part, PartReader
-from mlflowish.errors import UncacheableError
 from mlflowish.hashing import digest
+from mlflowish.hashing.identified import Identified, identified
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Entry, Meta, Store
 from mlflowish.store.entries import Part as Kept
@@ -35,7 +35,7 @@ class Stored:
     head: bytes
     objects: tuple[ObjectRef, ...]
     executes_code: bool
-    digest: bytes | None
+    identity: Identified
 
 
 def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # noqa: A002  the option's promised name
@@ -47,12 +47,12 @@ def store_value(store: Store, value: Any, *, format: str | None) -> Stored:  # n
     encoded = encode(value, format=format)
     if sum(part.size_bytes for part in encoded.parts) < _PARALLEL_BYTES:
         objects = tuple(_put(store, part) for part in encoded.parts)
-        return _stored(value, encoded, objects, output_digest(value))
+        return _stored(value, encoded, objects, identified(value, path="result"))
     # Digest and writing both wait for memory and disk, not for each other.
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, thread_name_prefix="mlflowish-digest") as pool:
-        pending = pool.submit(output_digest, value)
+        pending = pool.submit(identified, value, path="result")
         objects = tuple(_put(store, part) for part in encoded.parts)
         return _stored(value, encoded, objects, pending.result())
 
@@ -89,7 +89,7 @@ class Draining:
         return digest(item, path=f"result[{next(self._places)}]")
 
     def _stored(self, items: Any, encoded: Encoded) -> Stored:
-        return _stored(items, encoded, tuple(self._refs), output_digest(items))
+        return _stored(items, encoded, tuple(self._refs), identified(items, path="result"))
 
 
 def _put(store: Store, part: Part) -> ObjectRef:
@@ -102,16 +102,8 @@ def is_generator(value: Any) -> bool:
     return isinstance(value, types.GeneratorType)
 
 
-def output_digest(value: Any) -> bytes | None:
-    """The value digest of a result, None for a value that has none."""
-    try:
-        return digest(value, path="result")
-    except UncacheableError:
-        return None
-
-
-def _stored(value: Any, encoded: Encoded, objects: tuple[ObjectRef, ...], value_digest: bytes | None) -> Stored:
-    return Stored(value, encoded.codec, encoded.head, objects, encoded.executes_code, value_digest)
+def _stored(value: Any, encoded: Encoded, objects: tuple[ObjectRef, ...], identity: Identified) -> Stored:
+    return Stored(value, encoded.codec, encoded.head, objects, encoded.executes_code, identity)
 
 
 def make_entry(
