@@ -76,6 +76,24 @@ def read_frame(data: Mapped, seal: bytes, start: int) -> bytes | None:
     return body[FRAME_HEAD.size :]
 
 
+def view_frame(data: memoryview, seal: bytes, start: int, *, key: bytes, is_checked: bool) -> memoryview | None:
+    """The payload of the frame of `key` at `start`, not copied; None as `read_frame`. `is_checked`: its check was
+    found right before, and costs as much as reading all of it."""
+    if start < 0 or start + FRAME_OVERHEAD > len(data):
+        return None
+    magic, length = FRAME_HEAD.unpack_from(data, start)
+    payload = start + FRAME_HEAD.size + KEY_BYTES
+    end = payload + length
+    if magic != FRAME_MAGIC or end + CHECK_BYTES > len(data) or data[start + FRAME_HEAD.size : payload] != key:
+        return None
+    if not is_checked:
+        hasher = blake3(seal)
+        hasher.update(data[start:end])
+        if hasher.digest(CHECK_BYTES) != data[end : end + CHECK_BYTES]:
+            return None
+    return data[payload:end]
+
+
 def scan_frames(data: Mapped, seal: bytes, start: int = 0) -> Scan:
     """Every whole record from `start`. What is damaged is skipped up to the next frame that is right.
 

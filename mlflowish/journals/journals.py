@@ -111,6 +111,17 @@ class Journals:
                 return found
             return self._view.find(key)
 
+    def views(self, key: bytes) -> list[bytes | memoryview]:
+        """All payloads known under `key` since the last look (`catch_up`), as they rest: those of segments are not
+        copied, and verified once. For large payloads; one may come more than once.
+        """
+        if len(key) != KEY_BYTES:
+            raise _refused(key, b"")
+        with self._lock:
+            if not self._view.is_loaded:
+                self._load()
+            return self._view.views(key)
+
     def _look_for_news(self) -> bool:
         """Before a known answer, now and then: is there anything new? What is known holds while nobody can tell."""
         self._look_s = monotonic() + NEWS_S
@@ -135,6 +146,15 @@ class Journals:
         """Read what other processes and machines have added."""
         with self._lock:
             self._view.refresh(force=True)
+
+    def catch_up(self) -> None:
+        """As `refresh`, where a look shows that there may be something: one `stat` for each local folder, at most one
+        listing in `refresh_s` of a bucket."""
+        with self._lock:
+            if self._view.is_loaded:
+                self._view.refresh()
+            else:
+                self._load()
 
     def compact(self, fold: Fold | None = None) -> CompactionReport:
         """Merge all journals that no living process writes to, and all segments, into as few segments as can be.

@@ -34,6 +34,7 @@ from mlflowish.journals.frames import (
     read_header,
     scan_frames,
     seal_of,
+    view_frame,
 )
 
 FOOTER_MAGIC = b"\x89mfsft\r\n"
@@ -150,6 +151,7 @@ class Segment:
         self._data = data
         self._recovered: dict[bytes, list[int]] | None = None
         self._is_whole: bool | None = None
+        self._right: set[int] = set()
         self.record_count = 0
         self.low, self.high = _LOWEST, _HIGHEST
         nonce = read_header(data, SEGMENT_MAGIC, path=path)
@@ -179,6 +181,21 @@ class Segment:
                 found.append(item[KEY_BYTES:])
             else:
                 _log.warning("Skipped a damaged record at byte %d of %s.", offset, self.path)
+        return found
+
+    def views(self, key: bytes) -> list[memoryview]:
+        """The payloads under `key` as they rest, without a copy; each is verified when it is first asked for."""
+        if not self.low <= key <= self.high:
+            return []
+        offsets = self._offsets(key) if self._recovered is None else self._recovered.get(key, ())
+        data, found = memoryview(self._data), []
+        for offset in offsets:
+            view = view_frame(data, self._seal, offset, key=key, is_checked=offset in self._right)
+            if view is None:
+                _log.warning("Skipped a damaged record at byte %d of %s.", offset, self.path)
+                continue
+            self._right.add(offset)
+            found.append(view)
         return found
 
     def items(self) -> Iterator[bytes]:

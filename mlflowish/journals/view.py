@@ -92,6 +92,15 @@ class View:
         """All payloads under `key`; looks for news before it answers that there is none."""
         return self._search(key) or (self._search(key) if self.refresh() else ())
 
+    def views(self, key: bytes) -> list[bytes | memoryview]:
+        """The payloads that are known under `key`, not copied: for large ones. One may come more than once."""
+        found: list[bytes | memoryview] = []
+        for tail in self._tails.values():
+            found += tail.records.get(key, ())
+        for segment in self._segments.values():
+            found += segment.views(key)
+        return found
+
     def load(self) -> None:
         """The first refresh. A store that cannot be reached is no error as long as this process knows records of its
         own.

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from mlflowish.tracking.lifecycle import restore_run as restore_run
     from mlflowish.tracking.lifecycle import set_experiment as set_experiment
     from mlflowish.tracking.lifecycle import start_run as start_run
+    from mlflowish.tracking.points import metric_history as metric_history
+    from mlflowish.tracking.points import read_points as read_points
     from mlflowish.tracking.reading import artifact_refs as artifact_refs
     from mlflowish.tracking.reading import find_run as find_run
-    from mlflowish.tracking.reading import metric_history as metric_history
-    from mlflowish.tracking.reading import read_points as read_points
     from mlflowish.tracking.reading import read_run as read_run
     from mlflowish.tracking.reading import read_runs as read_runs
     from mlflowish.tracking.run import Run as Run
@@ -78,7 +78,8 @@ FLUENT = (
 _HOMES = {
     **{name: "fluent" if name.partition("_")[0] in ("log", "set", "delete") else "lifecycle" for name in FLUENT},
     **dict.fromkeys(["delete_run", "set_experiment"], "lifecycle"),
-    **dict.fromkeys(["artifact_refs", "find_run", "metric_history", "read_points", "read_run", "read_runs"], "reading"),
+    **dict.fromkeys(["artifact_refs", "find_run", "read_run", "read_runs"], "reading"),
+    **dict.fromkeys(["metric_history", "read_points"], "points"),
     **dict.fromkeys(["Artifact", "Dataset", "LoggedModel", "RunRecord"], "folding"),
     **dict.fromkeys(["SyncReport", "sync"], "syncing"),
     "ActiveRun": "active",

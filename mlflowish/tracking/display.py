@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from mlflowish.errors import MlflowishError
 from mlflowish.store.display import badge, card
-from mlflowish.tracking import reading
 from mlflowish.tracking.folding import FAILED, FINISHED, KILLED
+from mlflowish.tracking.points import read_points
 from mlflowish.tracking.records import Column
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _series(run: Run) -> str:
     if not metrics:
         return ""
     try:
-        points = reading.read_points(run.store, run.run_id)
+        points = read_points(run.store, run.run_id)
     except MlflowishError:  # the values are known, the lines are not
         points = {}
     rows = "".join(

@@ -16,7 +16,7 @@ from mlflowish.errors import FormatVersionError, MlflowishError, NotFoundError
 from mlflowish.storage import Storage
 from mlflowish.store import Store
 from mlflowish.tracking.places import FOLDER, readable_places_of
-from mlflowish.tracking.records import Batch, Chunk, Column, Lines
+from mlflowish.tracking.records import Batch, Chunk, Column, Lines, Series, series_of
 from mlflowish.tracking.spool import Spooled
 
 _log = logging.getLogger("mlflowish.tracking")
@@ -66,6 +66,16 @@ class InFlight:
                 if chunk is not None
             ]
         return iter(chunks)
+
+    def series(self, run_id: bytes, name: str) -> dict[tuple[bytes, int], Series | None]:
+        """Points of one series of a run, copied, by writer and number."""
+        with self._lock:
+            found = [spooled.chunk(run_id) for spooled in self._files.values()]
+            return {
+                (chunk.writer, chunk.number): series_of(chunk.columns[name])
+                for chunk in found
+                if chunk is not None and name in chunk.columns
+            }
 
     def lines(self, run_id: bytes, kind: str) -> list[Lines]:
         """Console text or calls of a run."""

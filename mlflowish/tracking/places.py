@@ -4,6 +4,7 @@ in memory when no disk takes them."""
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -39,9 +40,13 @@ def readable_places_of(store: Store) -> list[Storage]:
 
 def private_place(store: Store) -> LocalStorage:
     """This user's folder for what is on its way to a store."""
-    identity = str(getattr(store.storage, "identity", store.url))
+    return _private_folder(str(getattr(store.storage, "identity", store.url)), str(settings.cache_dir()))
+
+
+@lru_cache(maxsize=64)  # asked for before every answer about a run
+def _private_folder(identity: str, cache_dir: str) -> LocalStorage:
     name = blake3(identity.encode("utf-8", "surrogatepass")).hexdigest(16)
-    return LocalStorage(str(settings.cache_dir() / "tracking" / name))
+    return LocalStorage(os.path.join(cache_dir, "tracking", name))
 
 
 _memory: dict[Store, MemoryStorage] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflowish.errors import InvalidInputError, NotFoundError, StorageError, nearest
 from mlflowish.journals import Journals
@@ -15,22 +15,15 @@ from mlflowish.tracking.inflight import in_flight
 from mlflowish.tracking.records import (
     CALLS,
     CONSOLE,
-    POINTS,
     RUNS,
     Batch,
-    Chunk,
-    Column,
     Event,
     Lines,
     pack_batch,
     part_key,
     unpack_batch,
-    unpack_chunk,
     unpack_lines,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _FOUND_DEAD = 0xFFFF_FFFF  # the number of a batch that no spool file made
 _RUN_ID_DIGITS = 32
@@ -84,36 +77,6 @@ def find_run(store: Store, text: str) -> RunRecord:
             f"{len(found)} runs are meant by {text!r}: {', '.join(ids[:5])}. Give the id.", found=text, runs=ids
         )
     return found[0]
-
-
-def metric_history(store: Store, run_id: str, name: str) -> pa.Table:
-    """Every point of a series, by step and then time: an Arrow table of step (int64), value (float64) and time
-    (timestamp, UTC). A run that continues another begins with the other's points; a series without points is empty.
-    """
-    record = read_run(store, run_id)
-    column = read_points(store, run_id, name).get(name, Column())
-    if record.forked_from is not None:
-        origin, step = record.forked_from
-        earlier = metric_history(store, origin, name)
-        return _table(column, before=earlier.filter(_up_to(earlier, step)))
-    return _table(column)
-
-
-def read_points(store: Store, run_id: str, only: str | None = None) -> dict[str, Column]:
-    """The points of a run itself, in the order in which each process logged them; of all series or of one."""
-    key = require_run_id(run_id)
-    found: dict[tuple[bytes, int], Chunk] = {}
-    for chunk in in_flight(store).chunks(key):
-        found[chunk.writer, chunk.number] = chunk
-    for payload in _parts(store, POINTS, key):
-        chunk = unpack_chunk(payload, only)
-        found[chunk.writer, chunk.number] = chunk
-    merged: dict[str, Column] = {}
-    for name in sorted(found):
-        for series, column in found[name].columns.items():
-            if only is None or series == only:
-                merged.setdefault(series, Column()).extend(column)
-    return merged
 
 
 def read_console(store: Store, run_id: str) -> str:
@@ -180,7 +143,7 @@ def _journals(store: Store, kind: str) -> Journals:
     records come in batches of seconds anyhow, and a look costs requests: there they look by themselves."""
     journals = store.journals(kind)
     if store.storage.capabilities.append:
-        journals.refresh()
+        journals.catch_up()
     return journals
 
 
@@ -205,26 +168,3 @@ def _lines(store: Store, kind: str, run_id: bytes) -> list[tuple[Any, ...]]:
         lines = unpack_lines(payload)
         found[lines.writer, lines.number] = lines
     return [row for name in sorted(found) for row in found[name].rows]
-
-
-def _table(column: Column, before: pa.Table | None = None) -> pa.Table:
-    import pyarrow as pa
-
-    def wrapped(kind: pa.DataType, data: Any) -> pa.Array:
-        return pa.Array.from_buffers(kind, len(data), [None, pa.py_buffer(data.tobytes())])
-
-    table = pa.table(
-        {
-            "step": wrapped(pa.int64(), column.steps),
-            "value": wrapped(pa.float64(), column.values),
-            "time": wrapped(pa.timestamp("us", tz="UTC"), column.times_us),
-        }
-    )
-    whole = table if before is None else pa.concat_tables([before, table])
-    return whole.sort_by([("step", "ascending"), ("time", "ascending")]).combine_chunks()
-
-
-def _up_to(table: pa.Table, step: int) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.less_equal(table["step"], step)

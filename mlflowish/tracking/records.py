@@ -23,6 +23,10 @@ KINDS = (POINTS, CONSOLE, CALLS, RUNS)  # what is referred to comes before what 
 # Records of one run under one key: few enough that reading the last of them does not mean reading a gigabyte.
 RECORDS_A_PART = 64
 
+Buffer = bytes | memoryview
+_HEAD_BYTES = 8192  # names of some 300 series
+_LENGTH_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # of a byte string, by the byte that it begins with (msgpack's bin family)
+
 
 class Last(NamedTuple):
     """The newest point of a series: highest step, then latest time, then greatest value, as in MLflow."""
@@ -89,6 +93,14 @@ class Chunk(NamedTuple):
     columns: dict[str, Column]
 
 
+class Series(NamedTuple):
+    """Points of one series as they rest: int64 steps, int64 microseconds, float64 values, little-endian."""
+
+    steps: Buffer
+    times_us: Buffer
+    values: Buffer
+
+
 class Lines(NamedTuple):
     """Console text, or calls of steps, of one run from one spool file: rows in order."""
 
@@ -133,7 +145,23 @@ def pack_chunk(chunk: Chunk) -> bytes:
     return _packed((VERSION, chunk.writer, chunk.number, names, *parts))
 
 
-def unpack_chunk(payload: bytes, only: str | None = None) -> Chunk:
+def series_of(column: Column) -> Series:
+    """The points of a column as they would rest."""
+    return Series(_little(column.steps), _little(column.times_us), _little(column.values))
+
+
+def unpack_series(payload: Buffer, name: str) -> tuple[bytes, int, Series | None]:
+    """Writer, number, and the points of one series in a payload, not copied; None if it has none of it. Errors as
+    those of `unpack_batch`."""
+    found = _cut_out(memoryview(payload), name)
+    if found is not None:
+        return found
+    chunk = unpack_chunk(payload, name)
+    column = chunk.columns.get(name)
+    return chunk.writer, chunk.number, None if column is None else series_of(column)
+
+
+def unpack_chunk(payload: Buffer, only: str | None = None) -> Chunk:
     """The points in a payload, of all series or of one."""
     writer, number, names, steps, times_us, values = _fields(payload, 6)
     try:
@@ -166,11 +194,38 @@ def unpack_lines(payload: bytes) -> Lines:
         raise IntegrityError(f"a record of lines cannot be parsed: {error}") from error
 
 
+def _cut_out(whole: memoryview, name: str) -> tuple[bytes, int, Series | None] | None:
+    """`unpack_series` of what looks as it does nearly always; None if it looks otherwise in any way."""
+    unpacker = msgpack.Unpacker(
+        use_list=False, unicode_errors="surrogatepass", strict_map_key=False, read_size=_HEAD_BYTES
+    )
+    unpacker.feed(whole[:_HEAD_BYTES])
+    try:
+        if unpacker.read_array_header() < 7 or unpacker.unpack() != VERSION:
+            return None
+        writer, number, names = unpacker.unpack(), unpacker.unpack(), unpacker.unpack()
+        before = rows = count = 0
+        for series, its_count in names:
+            if series == name:
+                before, count = rows, its_count
+            rows += its_count
+        at, parts = unpacker.tell(), []
+        for _ in range(3):
+            start = at + 1 + _LENGTH_BYTES[whole[at]]
+            if int.from_bytes(whole[at + 1 : start], "big") != 8 * rows or start + 8 * rows > len(whole):
+                return None
+            parts.append(whole[start + 8 * before : start + 8 * (before + count)])
+            at = start + 8 * rows
+        return bytes(writer), int(number), Series(*parts) if count else None
+    except (ValueError, TypeError, LookupError, msgpack.UnpackException):
+        return None
+
+
 def _packed(fields: Sequence[Any]) -> bytes:
     return bytes(msgpack.packb(fields, unicode_errors="surrogatepass"))
 
 
-def _fields(payload: bytes, count: int) -> Sequence[Any]:
+def _fields(payload: Buffer, count: int) -> Sequence[Any]:
     """The fields behind the version; what a later minor release added at the end is left out."""
     try:
         fields = msgpack.unpackb(payload, use_list=False, unicode_errors="surrogatepass", strict_map_key=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store, Table
+from mlflowish.tracking import points as stored_points
 from mlflowish.tracking import reading
 from mlflowish.tracking.artifacts import Artifacts
 from mlflowish.tracking.folding import NOTE_TAG, Dataset, LoggedModel, RunRecord
@@ -144,7 +145,7 @@ class Run:
     def metric_history(self, name: str, *, points: int | None = None) -> pa.Table:
         """Every point of a metric, by step and then time: an Arrow table of `step`, `value` and `time` (UTC). With
         `points`, about so many of them, for plots: first, last, least and greatest of each stretch are kept."""
-        history = reading.metric_history(self.store, self.run_id, name)
+        history = stored_points.history_of(self.store, self.record, name)
         if points is None:
             return history
         from mlflowish.tracking.downsampling import downsampled
@@ -168,7 +169,7 @@ class Run:
         parent = Run(self.store, origin)
         found = {}
         for name in {**parent.metrics}:
-            table = reading.metric_history(self.store, origin, name)
+            table = stored_points.metric_history(self.store, origin, name)
             values = [value for at, value in zip(*(table[c].to_pylist() for c in ("step", "value"))) if at <= step]  # noqa: B905
             if values:
                 found[name] = values[-1]

@@ -37,6 +37,7 @@ def survivors(root: Path) -> int:
     journals = Journals(LocalStorage(str(root), fsync="never"), "calls")
     found = {key: journals.get(key) for key in RECORDS}
     assert all(payloads in ((), (RECORDS[key],)) for key, payloads in found.items())
+    assert found == {key: tuple(map(bytes, journals.views(key))) for key in RECORDS}
     scanned = dict(journals.scan())
     assert scanned == {key: payloads[0] for key, payloads in found.items() if payloads}
     return len(scanned)

@@ -15,7 +15,7 @@ import mlflowish as mf
 from mlflowish.errors import IntegrityError
 from mlflowish.tracking import spool
 from mlflowish.tracking.folding import EVENT_KINDS, fold
-from mlflowish.tracking.reading import metric_history
+from mlflowish.tracking.points import metric_history
 from mlflowish.tracking.records import (
     KINDS,
     VERSION,
