@@ -14,7 +14,7 @@ from mlflowish.maintenance.aside import put_good_copy
 from mlflowish.maintenance.checking import Check
 from mlflowish.maintenance.reach import by_key, references
 from mlflowish.storage import ObjectRef
-from mlflowish.store import dooms
+from mlflowish.store import dooms, remembered
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
 from mlflowish.tracking.records import unpack_batch, unpack_chunk, unpack_lines
@@ -127,6 +127,7 @@ _FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
     "accepted": _accepted_fault,
     "used": _used_fault,
     dooms.KIND: _fault_by(dooms.unpack_doom),
+    remembered.KIND: _fault_by(remembered.unpacked),
     "runs": _fault_by(unpack_batch),
     "metrics": _fault_by(unpack_chunk),
     "run-console": _fault_by(unpack_lines),

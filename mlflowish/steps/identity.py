@@ -17,7 +17,8 @@ from mlflowish.hashing.fingerprint import fingerprint
 from mlflowish.steps.binding import Binding
 from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_token
 from mlflowish.steps.options import Options
-from mlflowish.store import Dir, File
+from mlflowish.store import Dir, File, as_store
+from mlflowish.store.remembered import looking_in
 
 Tokenizer = Callable[[Sequence[str], Sequence[Any]], bytes]
 _IMMUTABLE = frozenset(
@@ -93,7 +94,11 @@ class Identifier:
                 fingerprint = self.walk()
             if fingerprint.uncacheable is not None:
                 raise UncacheableError(fingerprint.uncacheable, path=fingerprint.uncacheable)
-            token = token_of(self.names, values)
+            if self._options.store is None:
+                token = token_of(self.names, values)
+            else:
+                with looking_in(as_store(self._options.store)):
+                    token = token_of(self.names, values)
             key = call_key(fingerprint.digest, self._names_token, token, self.extras())
         except UncacheableError as error:
             return Identity(None, values, reason=self._refuse(error))

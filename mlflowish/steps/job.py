@@ -22,7 +22,7 @@ from mlflowish.steps.keys import argument_digests
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.steps.sources import sources_of
-from mlflowish.store import Event, Meta, Store
+from mlflowish.store import Event, Meta, Store, remembered
 from mlflowish.store.context import CallNote, active_run_id
 
 
@@ -184,6 +184,8 @@ class Job:
             entry = writing.make_entry(identity.key, stored, meta, unforeseen)
             store.add_entry(entry, step=step.name)
         step.identifier.last_duration_s = self._duration_s
+        if remembered.waiting:
+            remembered.write_down(store)
         if step.identifier.noted_in is not store:
             step.note_code(store, identity)
         provenance.remember(stored.value, identity.key.hex(), codec=stored.codec, size_bytes=len(stored.head))

@@ -28,7 +28,7 @@ from mlflowish.steps.provenance import SHARED, remember
 from mlflowish.steps.reloading import follow_autoreload
 from mlflowish.steps.running import run
 from mlflowish.steps.travelling import by_name, has_name
-from mlflowish.store import Entry, Store, as_store
+from mlflowish.store import Entry, Store, as_store, remembered
 from mlflowish.store.context import CallNote, on_call
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Step(Generic[P, R]):
             self._note_hit(identity.key, *found)
             if self.identifier.noted_in is not store:
                 self.note_code(store, identity)
+            if remembered.waiting:
+                remembered.write_down(store)
         return found
 
     def note_code(self, store: Store, identity: Identity) -> None:
@@ -141,6 +143,8 @@ class Step(Generic[P, R]):
         self._tell_hit(identity.key, entry)
         if self.identifier.noted_in is not store:
             self.note_code(store, identity)
+        if remembered.waiting:
+            remembered.write_down(store)
         return entry.meta
 
     @property

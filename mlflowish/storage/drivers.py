@@ -6,11 +6,14 @@ else fsspec offers is tested before it is trusted (`selftest.py`).
 
 from __future__ import annotations
 
+import calendar
 import importlib.util
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mlflowish.errors import CapabilityError, InvalidInputError, StorageError, missing_extra, nearest
@@ -112,6 +115,26 @@ def make_filesystem(driver: Driver, url: str, options: dict[str, Any]) -> tuple[
     return fs, str(root).rstrip("/")
 
 
+def filesystem_to_read(url: str, options: dict[str, Any]) -> tuple[Any, str]:
+    """A private filesystem for any URL that fsspec reads, without listing caches, and the path in it. What it raises
+    is the driver's own."""
+    scheme = url.partition("://")[0].lower()
+    _import_quietly(_DRIVERS.get(scheme, Driver(scheme, "fsspec", is_proven=False)))
+    from fsspec.core import url_to_fs
+
+    fs, path = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False, **options)
+    return fs, str(path)
+
+
+def service_of(options: dict[str, Any]) -> str:
+    """Which service is asked, where the same bucket name may mean another bucket. No secrets."""
+    client = options.get("client_kwargs")
+    given = [options.get(name) for name in ("endpoint_url", "account_name", "account_host", "host", "port")]
+    given.append(client.get("endpoint_url") if isinstance(client, dict) else None)
+    given += [os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")]
+    return "\0".join("" if part is None else str(part) for part in given)
+
+
 def create(driver: Driver, fs: Any, full: str, data: bytes) -> None:
     """Create the object in one conditional request; what it raises says that this was not, or perhaps not, done."""
     if driver is _GCS:
@@ -148,6 +171,29 @@ def _import_quietly(driver: Driver) -> None:
         import gcsfs  # noqa: F401  for its effect
     finally:
         del os.environ[_GCS_PROBE]
+
+
+def modified_s(info: Mapping[str, Any]) -> float:
+    """Seconds since 1970, from whatever the driver calls it; nan if it does not say."""
+    from email.utils import parsedate_to_datetime
+
+    for name in ("LastModified", "last_modified", "updated", "mtime", "modified", "created", "Last-Modified"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp() if value.tzinfo else float(calendar.timegm(value.timetuple()))
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            try:
+                found = parsedate_to_datetime(value) if "," in value else datetime.fromisoformat(_zoned(value))
+            except ValueError:
+                continue
+            return found.timestamp()
+    return float("nan")
+
+
+def _zoned(text: str) -> str:
+    return text.replace("Z", "+00:00")
 
 
 # -- secrets -----------------------------------------------------------------------------------------

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
 import concurrent.futures.thread  # noqa: F401  the driver wants it, and an interpreter that ends refuses to load it
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any
 
 from mlflowish.errors import (
@@ -57,11 +55,7 @@ class FsspecStorage:
     def identity(self) -> str:
         """Which place this is, for what a machine keeps beside it: the URL, and the address of a service of one's own,
         where the same bucket name means another bucket. No secrets, so that changing one changes nothing here."""
-        client = self._options.get("client_kwargs")
-        given = [self._options.get(name) for name in ("endpoint_url", "account_name", "account_host", "host", "port")]
-        given.append(client.get("endpoint_url") if isinstance(client, dict) else None)
-        given += [os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST")]
-        return "\0".join([self._url, *("" if part is None else str(part) for part in given)])
+        return f"{self._url}\0{drivers.service_of(self._options)}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -111,7 +105,7 @@ class FsspecStorage:
         for full, info in found.items() if isinstance(found, dict) else ():
             path = full[len(root) + 1 :]
             if full.startswith(below) and is_path(path) and info.get("type") == "file":
-                yield ObjectInfo(path, int(info.get("size") or 0), _modified_s(info))
+                yield ObjectInfo(path, int(info.get("size") or 0), drivers.modified_s(info))
 
     def local_path(self, path: str) -> str | None:
         require_path(path)
@@ -308,22 +302,6 @@ class FsspecStorage:
 
 def _reopened(url: str, options: dict[str, Any]) -> FsspecStorage:
     return FsspecStorage(url, **options)
-
-
-def _modified_s(info: dict[str, Any]) -> float:
-    """Seconds since 1970, from whatever the driver calls it."""
-    for name in ("LastModified", "last_modified", "updated", "mtime", "modified", "created"):
-        value = info.get(name)
-        if isinstance(value, datetime):
-            return value.timestamp() if value.tzinfo else float(calendar.timegm(value.timetuple()))
-        if isinstance(value, (int, float)):
-            return float(value)
-        if isinstance(value, str):
-            try:
-                return datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
-            except ValueError:
-                continue
-    return float("nan")
 
 
 _left_by_parents: list[Any] = []

@@ -3,7 +3,8 @@
 from mlflowish.codecs import register
 from mlflowish.store.active import active_store, as_store, use
 from mlflowish.store.entries import Entry, Event, Meta
-from mlflowish.store.files import Dir, DirCodec, File, FileCodec
+from mlflowish.store.file_codecs import DirCodec, FileCodec
+from mlflowish.store.files import Dir, File
 from mlflowish.store.store import Store
 from mlflowish.store.table import Table
 from mlflowish.store.transactions import transaction

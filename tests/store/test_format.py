@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflowish as mf
 from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_token
-from mlflowish.store import entries
+from mlflowish.store import distant, entries
 from mlflowish.store.entries import Entry, Event, Meta
 from mlflowish.store.layout import FORMAT_VERSION
 
@@ -96,3 +96,14 @@ PINNED = {
     "digests": "4967024914212e49a56fc4fa20523e6e",
     "tag": "888a1cc95e661099",
 }
+
+
+def test_the_key_of_a_remote_file_is_pinned(monkeypatch):
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    look = distant.Look(12, b"9e107d9d372bb6826bd81d3542a419d6\x001700000000")
+    plain, elsewhere = {}, {"client_kwargs": {"endpoint_url": "http://127.0.0.1:9000"}, "secret": "hush"}
+    keys = [distant._record_key("s3://bucket/a b.csv", options, look) for options in (plain, elsewhere)]
+    assert [key.hex() for key in keys if key] == [
+        "3bee49e9b65ca59ed91e3ab59c13f6e2",
+    ]
