@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflowish import registry as registry
     from mlflowish.errors import *  # noqa: F403  the whole tree, listed in _ERRORS
     from mlflowish.executors import Future as Future
+    from mlflowish.executors import Resources as Resources
     from mlflowish.executors import executor as executor
     from mlflowish.hashing import Fingerprint as Fingerprint
     from mlflowish.hashing import hexdigest as digest  # noqa: F401  re-exported
@@ -89,6 +90,8 @@ _ERRORS = (
     "StorageError",
     "UncacheableError",
     "UncachedWarning",
+    "WorkerDiedError",
+    "WorkerWarning",
 )
 _TRACKING = (
     "Run",
@@ -121,7 +124,7 @@ _TRACKING = (
 )
 _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
-    **{name: ("mlflowish.executors", name) for name in ("Future", "executor")},
+    **{name: ("mlflowish.executors", name) for name in ("Future", "Resources", "executor")},
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
     **{name: ("mlflowish.registry", name) for name in ("load_model", "log_model", "register_model")},

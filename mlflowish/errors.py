@@ -18,9 +18,11 @@
     +-- StepError                      a step could not do its work
         +-- StepTimeoutError (TimeoutError)
         +-- UncacheableError           strict step whose call cannot be cached; .path is the culprit
+        +-- WorkerDiedError            the process that ran it died, again and again; .exit_codes if they are known
 
     UncachedWarning (UserWarning)      not an error: a value was returned and could not be stored
     ModelWarning (UserWarning)         not an error: a model was stored or loaded, but not quite as it should be
+    WorkerWarning (UserWarning)        not an error: a worker differs from the driver, and was accepted all the same
 
 Every message says what was tried, on what, what was found, and the next step; the same data is on the
 exception as attributes.
@@ -160,12 +162,22 @@ class UncacheableError(StepError):
     code = "uncacheable"
 
 
+class WorkerDiedError(StepError):
+    """The process that ran a call died, also when it was tried again."""
+
+    code = "worker-died"
+
+
 class UncachedWarning(UserWarning):
     """A call returned its value, but the store has no result of it; the text says why and what to do."""
 
 
 class ModelWarning(UserWarning):
     """A model was stored or loaded, but not quite as it should be; the text says what differs and what to do."""
+
+
+class WorkerWarning(UserWarning):
+    """A worker differs from the driver in what results rest on, and `on_mismatch="warn"` accepts it."""
 
 
 def missing_extra(extra: str, *, needed_for: str, cause: BaseException | None = None) -> MissingExtraError:

@@ -69,8 +69,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
             raise pickle.PicklingError(f"cannot pickle an open file ({kind.__qualname__})")
         if kind is memoryview:
             raise pickle.PicklingError("cannot pickle a memoryview")
-        if isinstance(member, type) and _is_of_main(member):
-            return main_class, (member.__qualname__, class_signature(member), _by_value(member))
+        if isinstance(member, type) and (reduced := reduced_main_class(member)) is not None:
+            return reduced
         return super().reducer_override(member)
 
     def _place_buffer(self, buffer: pickle.PickleBuffer) -> bool:
@@ -82,14 +82,25 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         return False
 
 
+def reduced_main_class(kind: type) -> tuple[Any, ...] | None:
+    """How a class of the script or notebook is pickled: by its name there, with the class itself for those who have
+    another script. None for any other class."""
+    if not _is_of_main(kind):
+        return None
+    return main_class, (kind.__qualname__, class_signature(kind), _by_value(kind))
+
+
 def _is_of_main(kind: type) -> bool:
-    """Is it a class of the script or notebook, which its name leads to?"""
-    if kind.__module__ not in _MAIN:
+    """Does its name lead to it in the script or notebook that it is of?
+
+    On a worker, where the script is not, it is believed.
+    """
+    if kind.__module__ not in _MAIN or "<locals>" in kind.__qualname__:
         return False
     found: Any = sys.modules.get("__main__")
     for step in kind.__qualname__.split("."):
         found = getattr(found, step, None)
-    return found is kind
+    return found is kind or found is None
 
 
 def _by_value(kind: type) -> bytes | None:

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from mlflowish.executors.base import OnMismatch, Submitted, when_done
 from mlflowish.executors.futures import Future
+from mlflowish.executors.gate import Gate, holding
+from mlflowish.executors.resources import ONE_CPU, Capacity, Resources
 
 
 class ThreadExecutor:
@@ -19,46 +22,76 @@ class ThreadExecutor:
     Cores + 4, at most 32), each in a copy of the submitter's context.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or min(32, (os.cpu_count() or 1) + 4)
-        self._pool: ThreadPoolExecutor | None = None
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+    in_process = True
+    on_mismatch: OnMismatch = "raise"
 
-    def submit(self, function: Callable[[], Any], *, after: tuple[Future, ...] = ()) -> Future:
+    def __init__(self, workers: int | None = None, capacity: Capacity | None = None) -> None:
+        self.workers = workers or min(32, (os.cpu_count() or 1) + 4)
+        self._capacity = capacity or Capacity(self.workers)
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self._pool = None
+        self._pid = os.getpid()
+        self._gate = Gate(self._capacity)
+        self._submitted = Submitted()
+
+    def submit(
+        self, function: Callable[[], Any], *, after: tuple[Future, ...] = (), resources: Resources = ONE_CPU
+    ) -> Future:
         """A future of `function()`; no worker is blocked by what it waits for."""
-        context = contextvars.copy_context()
-        future = Future(lambda: context.run(function), after)
-        waiting = _Countdown(len(after), lambda: self._start(future))
-        for earlier in after:
-            earlier.add_done_callback(lambda _: waiting.tick())
-        if not after:
-            self._start(future)
+        if self._pid != os.getpid():  # a forked child has none of its parent's threads
+            self._lock = threading.Lock()
+            self._begin_life()
+        self._capacity.fitted(resources)
+        call = Admitted(function, self._gate, resources)
+        future = call.future = Future(call, after)
+        self._submitted.add(future)
+        when_done(after, lambda: self._gate.enter(resources, lambda: self._start(call)))
         return future
 
-    def _start(self, future: Future) -> None:
+    def _start(self, call: Admitted) -> None:
         with self._lock:
-            if self._pool is None or self._pid != os.getpid():  # a forked child has none of its parent's threads
-                self._pool, self._pid = ThreadPoolExecutor(self.workers, thread_name_prefix="mlflowish"), os.getpid()
-            self._pool.submit(future.run)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="mlflowish")
+            self._pool.submit(call.run)
 
-    def shutdown(self) -> None:
+    def shutdown(self, *, cancel: bool = False) -> None:
         """Finish what was submitted and end the threads; a later submit starts new ones."""
+        self._submitted.finish(cancel=cancel)
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True)
 
 
-class _Countdown:
-    def __init__(self, count: int, then: Callable[[], None]) -> None:
-        self._count = count
-        self._then = then
-        self._lock = threading.Lock()
+class Admitted:
+    """A function in the context of whoever submitted it: run by a worker, or by somebody who waits for it."""
 
-    def tick(self) -> None:
-        with self._lock:
-            self._count -= 1
-            ready = self._count == 0
-        if ready:
-            self._then()
+    future: Future
+
+    def __init__(self, function: Callable[[], Any], gate: Gate, resources: Resources) -> None:
+        self.resources = resources
+        self._function, self._gate = function, gate
+        self._context = contextvars.copy_context()
+        self._admitted: int | None = None
+
+    def run(self) -> None:
+        """By a worker, for whom the gate has opened."""
+        self._admitted = threading.get_ident()
+        try:
+            self.future.run()
+        finally:
+            self._gate.leave(self.resources)
+
+    def __call__(self) -> Any:
+        if self._admitted == threading.get_ident():
+            return self._context.run(self._held)
+        with self._gate.aside(self.resources):
+            return self._context.run(self._held)
+
+    def _held(self) -> Any:
+        with holding(self.resources):
+            return self._function()

@@ -62,7 +62,7 @@ class Fingerprint:
     what could not be followed exactly; `uncacheable` is the reason why no result can be kept at all, or None.
     """
 
-    __slots__ = ("_guards", "codes", "digest", "loads_by_name", "notes", "parts", "uncacheable")
+    __slots__ = ("_guards", "codes", "digest", "foreign_codes", "loads_by_name", "notes", "parts", "uncacheable")
 
     def __init__(self, walk: Walk, digest: bytes, parts: tuple[Part, ...]) -> None:
         self.digest = digest
@@ -70,6 +70,7 @@ class Fingerprint:
         self.notes = tuple(walk.notes)
         self.uncacheable = walk.uncacheable
         self.codes = Codes(tuple(walk.codes), frozenset(walk.files))
+        self.foreign_codes = tuple(walk.foreign_codes)
         self.loads_by_name = walk.loads_by_name
         self._guards = walk.guards
 

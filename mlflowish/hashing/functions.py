@@ -46,6 +46,7 @@ def record_function(walk: Walk, number: int, function: FunctionType, label: str)
 def record_foreign(walk: Walk, number: int, function: FunctionType, label: str) -> bytes:
     """The record of a library function that has no public name: its code, and what it closes over."""
     unit = source.unit_of(function.__code__)
+    walk.foreign_codes.append(function.__code__)
     walk.guards.function(function)
     name = function.__globals__.get("__name__")
     if isinstance(name, str):

@@ -11,7 +11,7 @@ import ast
 import linecache
 import os
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from types import CodeType
@@ -70,6 +70,7 @@ class SourceText:
         return "\n".join(self.text.splitlines()[first - 1 : node.end_lineno])
 
 
+_sent: dict[CodeType, tuple[Unit, bytes]] = {}
 _files: dict[str, tuple[tuple[object, ...], SourceText | None]] = {}
 _units: dict[int, tuple[CodeType, Unit, FunctionNode | None]] = {}
 _lock = Lock()
@@ -82,8 +83,23 @@ def unit_of(code: CodeType) -> Unit:
 
 def hints_of_code(code: CodeType) -> bytes:
     """A digest of the annotations of a function as written."""
+    if (sent := _sent.get(code)) is not None:
+        return sent[1]
     node = _remembered(code)[2]
     return hints_of(node) if node is not None else b""
+
+
+def known_units(codes: Iterable[CodeType]) -> tuple[tuple[CodeType, Unit, bytes], ...]:
+    """What is known of these code objects, to be sent along to a process that gets the code and has not its source."""
+    return tuple((code, unit_of(code), hints_of_code(code)) for code in codes)
+
+
+def learn_units(units: Iterable[tuple[CodeType, Unit, bytes]]) -> None:
+    """Know equal code objects by these units, whatever source lies here under the same name."""
+    if len(_sent) > _MAX_REMEMBERED:
+        _sent.clear()
+    for code, unit, hints in units:
+        _sent[code] = unit, hints
 
 
 def source_of_file(path: str) -> SourceText | None:
@@ -114,6 +130,8 @@ def _remembered(code: CodeType) -> tuple[CodeType, Unit, FunctionNode | None]:
 
 
 def _build(code: CodeType) -> tuple[Unit, FunctionNode | None]:
+    if (sent := _sent.get(code)) is not None:
+        return sent[0], None
     source = source_of_file(code.co_filename)
     located = _locate(source, code) if source is not None else None
     if source is None or located is None:

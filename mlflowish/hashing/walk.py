@@ -75,6 +75,7 @@ class Walk:
         self.bound: list[tuple[int, str]] = []
         self.spaces: dict[int, int] = {}
         self.codes: list[types.CodeType] = []
+        self.foreign_codes: list[types.CodeType] = []  # of libraries, met as objects without a name
         self.files: set[str] = set()
         # Containers that the code only adds to.
         self.fed: list[Any] = []

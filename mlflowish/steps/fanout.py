@@ -24,6 +24,11 @@ def submit(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     waited: list[Future] = []
     _collect(args, waited)
     _collect(kwargs, waited)
+    executor = active_executor()
+    if not executor.in_process:
+        from mlflowish.steps.remote import submit_away
+
+        return submit_away(executor, step, args, kwargs, tuple(waited))
 
     def work() -> Any:
         result = step(*resolve(args), **resolve(kwargs)) if waited else step(*args, **kwargs)
@@ -31,7 +36,7 @@ def submit(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
             return asyncio.run(_collected(result))
         return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
-    return active_executor().submit(work, after=tuple(waited))
+    return executor.submit(work, after=tuple(waited))
 
 
 def map_step(

@@ -65,7 +65,7 @@ class Identifier:
     def __init__(self, function: Callable[..., Any], options: Options, *, step: str) -> None:
         self._function = function
         self._options = options
-        self._step = step
+        self.step = step
         self._fingerprint: Fingerprint | None = None
         self.noted_in: Any = None  # the store that knows that this fingerprint is in use
         self.last_duration_s: float | None = None  # of the last computation in this process
@@ -118,7 +118,7 @@ class Identifier:
         found = fingerprint(self._function, depends=self._options.depends, packages=self._options.packages)
         if self._options.strict and found.notes:
             raise UncacheableError(
-                f"{self._step} is strict, and its code is not fully known: {' '.join(found.notes)} "
+                f"{self.step} is strict, and its code is not fully known: {' '.join(found.notes)} "
                 "Declare what it depends on (depends=...), pass it as an argument, or drop strict=True.",
                 path=found.notes[0],
             )
@@ -169,7 +169,7 @@ class Identifier:
     def _refuse(self, error: UncacheableError) -> str:
         if self._options.strict:
             raise UncacheableError(
-                f"{self._step} is strict, and this call cannot be cached: {error}", **error.data
+                f"{self.step} is strict, and this call cannot be cached: {error}", **error.data
             ) from error
         return str(error)
 

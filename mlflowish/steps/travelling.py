@@ -13,6 +13,13 @@ def by_name(module: str, qualname: str) -> Any:
     return _found(importlib.import_module(module), qualname)
 
 
+def named(kind: Any, function: Any, options: Any, name: str) -> Any:
+    """A step that went by value, under the name that it has where it comes from."""
+    step = kind(function, options)
+    step.name = step.identifier.step = name
+    return step
+
+
 def has_name(step: Any, function: Any) -> bool:
     """Does the name of `function` lead to `step` where it is going, so that the name is enough?
 

@@ -27,7 +27,7 @@ from mlflowish.steps.options import Options
 from mlflowish.steps.provenance import SHARED, remember
 from mlflowish.steps.reloading import follow_autoreload
 from mlflowish.steps.running import run
-from mlflowish.steps.travelling import by_name, has_name
+from mlflowish.steps.travelling import by_name, has_name, named
 from mlflowish.store import Entry, Store, as_store, remembered
 from mlflowish.store.context import CallNote, on_call
 
@@ -389,7 +389,7 @@ class Step(Generic[P, R]):
     def __reduce__(self) -> Any:
         if has_name(self, self.fn):
             return by_name, (self.fn.__module__, self.fn.__qualname__)
-        return type(self), (self.fn, self.options)
+        return named, (type(self), self.fn, self.options, self.name)
 
     def __repr__(self) -> str:
         return f"<step {self.name}{inspect.signature(self.fn)}>"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from mlflowish.errors import InvalidInputError, StateError
 from mlflowish.store import Store, as_store
+from mlflowish.store.context import Around, register_carrier
 from mlflowish.tracking import reading
 from mlflowish.tracking.active import ActiveRun, begin_run, ending_of, resume_run
 from mlflowish.tracking.capture import Watched, finish_describing
@@ -23,6 +27,7 @@ from mlflowish.tracking.values import require_step
 from mlflowish.tracking.writer import before_the_end
 
 _experiment: str | None = None
+_carried_experiment: ContextVar[str | None] = ContextVar("mlflowish_experiment", default=None)
 _starting = threading.RLock()
 
 
@@ -197,11 +202,31 @@ def active_or_new_run() -> ActiveRun:
 def _chosen_experiment(given: str | None, outer: ActiveRun | None) -> str:
     if given is not None:
         return require_experiment(given)
-    if _experiment is not None:
-        return _experiment
+    if (chosen := _carried_experiment.get() or _experiment) is not None:
+        return chosen
     if outer is not None and outer.belongs_to:
         return outer.belongs_to
     return require_experiment(os.environ.get(EXPERIMENT_VARIABLE) or DEFAULT_EXPERIMENT)
+
+
+@contextmanager
+def in_experiment(name: str | None) -> Iterator[None]:
+    """The block of a call whose runs belong to the experiment that was chosen where it comes from."""
+    token = _carried_experiment.set(name)
+    try:
+        yield
+    finally:
+        _carried_experiment.reset(token)
+
+
+def _around() -> Around | None:
+    """What a call that is submitted now takes along to another process: the active run, the chosen experiment."""
+    run, experiment = current_run(), _carried_experiment.get() or _experiment
+    if run is not None:
+        from mlflowish.tracking.guests import guest  # it stands on this module
+
+        return partial(guest, run.store, run.run_id, dict(run._params), run.belongs_to, experiment)
+    return None if experiment is None else partial(in_experiment, experiment)
 
 
 def _fork(store: Store, origin: Run | str | None, step: int | None) -> tuple[str, int] | None:
@@ -248,3 +273,4 @@ def _end_at_exit() -> None:
 
 
 before_the_end(_end_at_exit)
+register_carrier(_around)

@@ -122,5 +122,5 @@ def test_an_unknown_executor_is_refused():
         mf.executor("treads")
     with pytest.raises(mf.InvalidInputError, match="workers"):
         mf.executor("threads", workers=0)
-    with pytest.raises(mf.CapabilityError, match="threads"):
-        mf.executor("processes")
+    with pytest.raises(mf.InvalidInputError, match="dask"):
+        mf.executor(3)

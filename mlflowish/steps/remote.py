@@ -1,0 +1,311 @@
+"""A call of a step on its way to another process: what travels, what comes back, and that it means the same there.
+
+Only references travel: results of other calls rest in the store, and the worker reads what it needs from there. The
+driver looks the call up before anything is sent, and tells the worker the key that it found; a worker whose code or
+packages would give another key is refused, or warned about, before it runs anything.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from mlflowish.errors import CapabilityError, InvalidInputError
+from mlflowish.executors import Executor, Future
+from mlflowish.executors.packing import Known, Warned
+from mlflowish.hashing import Fingerprint
+from mlflowish.hashing.source import known_units, learn_units
+from mlflowish.steps.frames import Frame, current_frame
+from mlflowish.steps.reference import Miss, Outcome, find_by_reference
+from mlflowish.store import Store
+from mlflowish.store.context import Around, carried
+from mlflowish.store.store import block_stores
+
+if TYPE_CHECKING:
+    from mlflowish.steps.wrapper import Step
+
+_REMEMBERED = 256
+PartDigests = tuple[tuple[str, str, bytes], ...]
+Calls = tuple[tuple[tuple[Any, ...], dict[str, Any], str | None], ...]
+
+
+class Departure:
+    """Calls of one step in the driver, until they leave. One, or several that are too small to travel alone."""
+
+    def __init__(
+        self, step: Step[..., Any], calls: list[tuple[tuple[Any, ...], dict[str, Any]]], on_mismatch: str
+    ) -> None:
+        self.step, self.calls, self._on_mismatch = step, calls, on_mismatch
+        self.store = require_shared(step.store, step.name)
+        self.__qualname__ = step.name
+        self._frame = current_frame.get()
+        self._context: Context = copy_context()
+        self.is_single = False
+
+    def __call__(self) -> Any:
+        """What an executor would do that keeps functions in this process."""
+        raise NotImplementedError(f"{self.step.name} was prepared for another process")
+
+    def ready(self) -> Any:
+        """Called when what the calls wait for is done: `Known` outcomes, or what has to travel."""
+        return self._context.run(self._looked_up)
+
+    def _looked_up(self) -> Any:
+        found = [find_by_reference(self.step, referring(args), referring(kwargs)) for args, kwargs in self.calls]
+        if not (misses := [one for one in found if isinstance(one, Miss)]):
+            return Known(self._result(found))
+        fingerprint = misses[0].identity.fingerprint
+        packed, sent_units = _packed(self.step, fingerprint)
+        calls: Calls = tuple((miss.args, miss.kwargs, miss.identity.hex) for miss in misses)
+        parts = tuple((part.kind, part.label, part.digest) for part in fingerprint.parts) if fingerprint else ()
+        frame = (self._frame.step, self._frame.key) if self._frame is not None else None
+        return Journey(
+            self.step.name, packed, sent_units, calls, parts, self.store, carried(), frame, self._on_mismatch
+        )
+
+    def arrived(self, back: Any) -> Any:
+        """What came back becomes the result: outcomes of the misses, put where they belong."""
+        if self._frame is not None:
+            self._frame.children.extend(back.children)
+        return back.outcomes[0] if self.is_single else list(back.outcomes)
+
+    def opened(self, outcome: Any) -> Any:
+        """The value that an outcome stands for, loaded when somebody asks for it."""
+        return outcome.load(self.store) if isinstance(outcome, Outcome) else [one.load(self.store) for one in outcome]
+
+    def _result(self, outcomes: list[Any]) -> Any:
+        return outcomes[0] if self.is_single else outcomes
+
+    def refuse(self, error: Exception) -> Exception:
+        """The error for a call that cannot travel, naming what in it is the reason."""
+        for args, kwargs in self.calls:
+            for name, value in self._named(args, kwargs):
+                if (reason := _why_not(value)) is not None:
+                    return _cannot_travel(self.step, f"its argument '{name}' ({type(value).__qualname__})", reason)
+        return _cannot_travel(self.step, "the step itself, or something that its code refers to,", str(error))
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        names = self.step.identifier.binding.names
+        for place, value in enumerate(referring(args)):
+            yield names[place] if place < len(names) else str(place), value
+        yield from referring(kwargs).items()
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What a worker gives back: how the calls ended, and the keys of the calls that they made."""
+
+    outcomes: tuple[Outcome, ...]
+    children: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What travels. Called on the worker, it makes the calls."""
+
+    step: str
+    packed: bytes
+    units: bytes
+    calls: Calls
+    parts: PartDigests
+    store: Store
+    arounds: tuple[Around, ...]
+    frame: tuple[str, str | None] | None
+    on_mismatch: str
+
+    def __call__(self) -> Any:
+        frame = Frame(*self.frame) if self.frame is not None else None
+        warned: list[str] = []
+        with _surrounded(self.store, self.arounds, frame):
+            outcomes = tuple(self._made(*call, warned) for call in self.calls)
+        if not self.store.storage.capabilities.append:
+            self.store.flush()  # others can read what this names, and nothing is lost with this machine
+        back = Back(outcomes, tuple(frame.children) if frame is not None else ())
+        return Warned(back, tuple(dict.fromkeys(warned))) if warned else back
+
+    def _made(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None, warned: list[str]) -> Outcome:
+        step = _unpacked(self.packed, self.units)
+        found = find_by_reference(step, args, kwargs)
+        if key is not None and _key_of(found) != key:
+            # The call before may have changed what the step's code refers to: begin with what was sent.
+            step = _unpacked(self.packed, self.units, anew=True)
+            found = find_by_reference(step, args, kwargs)
+        if key is not None and (here := _key_of(found)) != key:
+            difference = self._difference(step)
+            if self.on_mismatch != "warn":
+                raise _means_something_else(self.step, key, here, difference)
+            warned.append(f"{self.step} has another key on a worker: {difference}")
+        return found if isinstance(found, Outcome) else found.compute()
+
+    def _difference(self, step: Step[..., Any]) -> str:
+        here: dict[tuple[str, str], bytes] = {
+            (part.kind, part.label): part.digest for part in step.identifier.current().parts
+        }
+        there = {(kind, label): digest for kind, label, digest in self.parts}
+        names = [f"{kind} {label}" for kind, label in sorted(here.keys() | there.keys())
+                 if here.get((kind, label)) != there.get((kind, label))]  # fmt: skip
+        if not names:
+            return "its arguments or declared extras (version, env) are others there"
+        return f"different are {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def submit_away(
+    executor: Executor, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], waited: tuple[Future, ...]
+) -> Future:
+    """A future of a call on an executor of other processes; done at once if the result is stored."""
+    departure = Departure(step, [(args, kwargs)], executor.on_mismatch)
+    departure.is_single = True
+    return executor.submit(departure, after=waited)
+
+
+def submit_batch(
+    executor: Executor, step: Step[..., Any], calls: list[tuple[tuple[Any, ...], dict[str, Any]]]
+) -> Future:
+    """A future of the values of several calls, which travel together."""
+    return executor.submit(Departure(step, calls, executor.on_mismatch))
+
+
+def referring(value: Any) -> Any:
+    """The value with every future in it, also inside lists, tuples and dicts, replaced by the reference to its
+    result, or by the result if the store has no part in it."""
+    if isinstance(value, Future):
+        raw = value.raw()
+        if isinstance(raw, Outcome):
+            return raw.value if raw.reference is None else raw.reference
+        return value.result()
+    if type(value) in (list, tuple):
+        return type(value)(referring(item) for item in value)
+    if type(value) is dict:
+        return {name: referring(item) for name, item in value.items()}
+    return value
+
+
+def require_shared(store: Store, step: str) -> Store:
+    """The store, if other processes can open it."""
+    if store.url.startswith("memory://"):
+        raise CapabilityError(
+            f"{step} was to run in another process, and the store {store.url} is in the memory of this one. Use a "
+            "folder or a bucket, mf.use('path'), or stay here with mf.executor('threads').",
+            step=step,
+            url=store.url,
+        )
+    return store
+
+
+@contextmanager
+def _surrounded(store: Store, arounds: tuple[Around, ...], frame: Frame | None) -> Iterator[None]:
+    """The block in which calls are surrounded as they were where they were submitted."""
+    stores, frames = block_stores.set((store,)), current_frame.set(frame)
+    try:
+        with ExitStack() as stack:
+            for around in arounds:
+                stack.enter_context(around())
+            yield
+    finally:
+        current_frame.reset(frames)
+        block_stores.reset(stores)
+
+
+# -- the step itself, packed once and unpacked once --------------------------------------------------------
+
+_packed_steps: OrderedDict[int, tuple[Any, Fingerprint | None, tuple[bytes, bytes]]] = OrderedDict()
+_unpacked_steps: OrderedDict[bytes, Any] = OrderedDict()
+
+
+def _packed(step: Step[..., Any], fingerprint: Fingerprint | None) -> tuple[bytes, bytes]:
+    """The step as bytes, and what is known of the source of its code. Packed again when its code has changed."""
+    known = _packed_steps.get(id(step))
+    if known is not None and known[0] is step and known[1] is fingerprint and fingerprint is not None:
+        return known[2]
+    import cloudpickle
+
+    try:
+        packed = bytes(cloudpickle.dumps(step, protocol=pickle.HIGHEST_PROTOCOL))
+    except Exception as error:  # whatever the user's objects raise
+        raise _cannot_travel(step, "the step itself, or something that its code refers to,", str(error)) from error
+    reached = (*fingerprint.codes, *fingerprint.foreign_codes) if fingerprint is not None else ()
+    codes = [code for code in reached if _goes_by_value(code)]
+    known_codes = known_units(codes)
+    learn_units(known_codes)  # what comes back from a worker is the same code, and says no more where it is from
+    units = bytes(cloudpickle.dumps(known_codes)) if codes else b""
+    _packed_steps[id(step)] = step, fingerprint, (packed, units)
+    while len(_packed_steps) > _REMEMBERED:
+        _packed_steps.popitem(last=False)
+    return packed, units
+
+
+def _unpacked(packed: bytes, units: bytes, *, anew: bool = False) -> Any:
+    name = blake3(packed).digest()
+    found = None if anew else _unpacked_steps.get(name)
+    if found is None:
+        if units:
+            learn_units(pickle.loads(units))
+        found = _unpacked_steps[name] = pickle.loads(packed)
+        while len(_unpacked_steps) > _REMEMBERED:
+            _unpacked_steps.popitem(last=False)
+    return found
+
+
+def _goes_by_value(code: CodeType) -> bool:
+    """Does the worker get this code itself, and not by importing where it stands?"""
+    main_file = getattr(sys.modules.get("__main__"), "__file__", None)
+    return (
+        "<locals>" in code.co_qualname
+        or code.co_name == "<lambda>"
+        or code.co_filename == main_file
+        or code.co_filename.startswith("<")
+        or "ipykernel" in code.co_filename
+    )
+
+
+# -- what can go wrong -------------------------------------------------------------------------------------
+
+
+def _key_of(found: Outcome | Miss) -> str | None:
+    return found.key if isinstance(found, Outcome) else found.identity.hex
+
+
+def _why_not(value: Any) -> str | None:
+    """Why a value cannot be pickled, None if it can."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001  whatever the user's objects raise
+        from mlflowish.codecs.culprit import culprit
+
+        path, reason = culprit(value, error)
+        return f"{path}: {reason}"
+    return None
+
+
+def _cannot_travel(step: Step[..., Any], what: str, reason: str) -> InvalidInputError:
+    code = getattr(step.fn, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    return InvalidInputError(
+        f"{step.name}{where} cannot run in another process: {what} cannot be pickled: {reason}. Open files, locks and "
+        "connections inside the step, or run it on threads: mf.executor('threads').",
+        step=step.name,
+        reason=reason,
+    )
+
+
+def _means_something_else(step: str, key: str, here: str | None, difference: str) -> CapabilityError:
+    return CapabilityError(
+        f"{step} has the key {key[:12]} in the driver and {(here or 'none')[:12]} on the worker: {difference}. Its "
+        "result would be that of other code. Give the workers the same code, packages and settings, or accept it with "
+        "mf.executor(..., on_mismatch='warn').",
+        step=step,
+        wanted=key,
+        found=here,
+        difference=difference,
+    )

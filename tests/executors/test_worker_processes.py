@@ -1,0 +1,243 @@
+"""Worker processes of ours: from scripts, through deaths, and never longer than their driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import CancelledError
+from itertools import pairwise
+
+import pytest
+
+import mlflowish as mf
+from mlflowish.executors.processes import ProcessExecutor
+from mlflowish.testing.executor_suite import wait_until
+
+SCRIPT = """
+import os, signal, sys, time
+import mlflowish as mf
+
+mf.use(sys.argv[1])
+TABLE = {"factor": 3}
+
+class Pair:
+    def __init__(self, a, b): self.a, self.b = a, b
+
+class Odd(Exception):
+    pass
+
+def helper(x):
+    return x * TABLE["factor"]
+
+@mf.step
+def paired(x):
+    return Pair(x, helper(x))
+
+@mf.step
+def summed(pairs):
+    return sum(pair.a + pair.b for pair in pairs)
+
+@mf.step
+def refuse(x):
+    raise Odd(x)
+
+print("top level")  # runs once: workers do not run the script
+with mf.executor("processes", workers=2):
+    pairs = [paired.submit(x) for x in range(4)]
+    total = summed.submit(pairs)
+    print(total.result(), type(pairs[0].result()) is Pair)
+    try:
+        refuse.submit(7).result()
+    except Odd as error:
+        print("Odd", error)
+    TABLE["factor"] = 5  # other code: another key, also on workers that have seen the step before
+    print(summed.submit([paired.submit(x) for x in range(4)]).result())
+    print(paired.map([1, 2, 3])[2].b, [paired.call(x).hit for x in range(5)])
+print(paired.name)
+"""
+
+
+def run_script(tmp_path, text, *arguments, **options):
+    (tmp_path / "script.py").write_text(text, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "store"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200, **options)
+
+
+def test_a_script_without_a_guard_runs_its_steps_in_processes(tmp_path):
+    done = run_script(tmp_path, SCRIPT)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "top level",
+        "24 True",
+        "Odd 7",
+        "36",
+        "15 [True, True, True, True, False]",
+        "script.paired",
+    ]
+    with mf.Store(tmp_path / "store") as store:
+        assert {call.meta.step for call in store.calls()} == {"script.paired", "script.summed", "script.refuse"}
+
+
+BUSY = """
+import ctypes, os, sys, time
+import mlflowish as mf
+
+mf.use(sys.argv[1])
+
+@mf.step(cache=False)
+def busy(kind):
+    print("at work", os.getpid(), flush=True)
+    if kind == "locked":
+        ctypes.PyDLL(None).sleep(100)  # holds the interpreter's lock: no Python code runs meanwhile
+    time.sleep(100)
+
+with mf.executor("processes", workers=2):
+    futures = [busy.submit("python"), busy.submit("locked")]
+    print("driver", os.getpid(), flush=True)
+    [future.result() for future in futures]
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_no_worker_outlives_its_driver(tmp_path, end):
+    (tmp_path / "script.py").write_text(BUSY, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "store")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as driver:
+        assert driver.stdout is not None
+        pids = [int(driver.stdout.readline().split()[-1]) for _ in range(3)]
+        workers = [pid for pid in pids if pid != driver.pid]
+        assert len(workers) == 2
+        driver.send_signal(end)
+        assert driver.wait(60) != 0
+        wait_until(lambda: not any(is_running(pid) for pid in workers))
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def executor():
+    with mf.executor("processes", workers=1) as opened:
+        yield opened
+
+
+def test_workers_are_used_again_and_replaced(executor):
+    [first] = {executor.submit(os.getpid).result() for _ in range(5)}
+    assert first != os.getpid()
+    os.kill(first, signal.SIGKILL)
+    assert executor.submit(os.getpid).result() != first
+
+
+def test_a_call_that_always_ends_its_process_fails_and_says_how(executor):
+    def crash():
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(mf.WorkerDiedError, match=r"crash ended its worker process 3 times \(signal 11, SIGSEGV"):
+        executor.submit(crash).result()
+    assert executor.submit(lambda: "alive").result() == "alive"
+
+
+def test_a_running_call_is_stopped_and_its_worker_replaced(executor, tmp_path):
+    def endless():
+        (tmp_path / "began").touch()
+        time.sleep(100)
+
+    future = executor.submit(endless)
+    wait_until((tmp_path / "began").exists)
+    future.stop()
+    with pytest.raises(CancelledError):
+        future.result(30)
+    assert executor.submit(lambda: 1).result() == 1
+
+
+def test_workers_are_where_the_driver_is(executor, tmp_path, monkeypatch):
+    def surroundings():
+        return os.getcwd(), os.environ.get("SOME_NAME"), sys.path[0]
+
+    executor.submit(surroundings).result()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOME_NAME", "set later")
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    assert executor.submit(surroundings).result() == (str(tmp_path), "set later", str(tmp_path / "modules"))
+
+
+def test_a_limit_is_for_all_that_ask_for_it_and_nobody_else(tmp_path):
+    limits = mf.Resources(limits=("db",), cpus=0)
+    executor = ProcessExecutor(2)
+
+    def timed():
+        began = time.time()
+        time.sleep(0.1)
+        return began, time.time()
+
+    spans = sorted(f.result() for f in [executor.submit(timed, resources=limits) for _ in range(3)])
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+    executor.shutdown()
+
+
+def test_a_worker_with_other_code_is_refused_or_used_with_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "edited_steps.py").write_text(
+        "import mlflowish as mf\n@mf.step\ndef edited(x):\n    return x + 1\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import edited_steps
+
+    edited_steps.edited.fingerprint
+    (tmp_path / "edited_steps.py").write_text(
+        "import mlflowish as mf\n@mf.step\ndef edited(x):\n    return x + 1000\n", encoding="utf-8"
+    )
+    with mf.Store(tmp_path / "store"):
+        with mf.executor("processes", workers=1), pytest.raises(mf.CapabilityError, match=r"edited_steps\.edited"):
+            edited_steps.edited.submit(1).result()
+        assert not edited_steps.edited.is_cached(1)
+        with mf.executor("processes", workers=1, on_mismatch="warn"):
+            future = edited_steps.edited.submit(1)
+            with pytest.warns(mf.WorkerWarning, match=r"function edited_steps\.edited"):
+                assert future.result() == 1001
+        # What the other code computed stands under the other code's key: here it is computed.
+        assert edited_steps.edited(1) == 2
+
+
+def test_an_interrupted_map_cancels_the_rest(tmp_path):
+    done = run_script(tmp_path, INTERRUPTED)
+    assert done.returncode == 0, done.stderr
+    began, pids = done.stdout.split()
+    assert int(began) < 20
+    assert pids == "[]"
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+import mlflowish as mf
+
+mf.use(sys.argv[1])
+
+@mf.step
+def slow(x):
+    Path(f"began-{x}").touch()
+    time.sleep(0.5)
+    return x
+
+def interrupt():
+    while not Path("began-0").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+try:
+    with mf.executor("processes", workers=2) as executor:
+        slow.map(range(20))
+except KeyboardInterrupt:
+    print(len(list(Path(".").glob("began-*"))), str(executor.pids()).replace(" ", ""))
+"""
