@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflowish.registry import load_model as load_model
     from mlflowish.registry import log_model as log_model
     from mlflowish.registry import register_model as register_model
+    from mlflowish.reproduction import Reproduction as Reproduction
+    from mlflowish.reproduction import reproduce as reproduce
     from mlflowish.steps import Call as Call
     from mlflowish.steps import Explanation as Explanation
     from mlflowish.steps import Step as Step
@@ -128,6 +130,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
     **{name: ("mlflowish.registry", name) for name in ("load_model", "log_model", "register_model")},
+    **{name: ("mlflowish.reproduction", name) for name in ("Reproduction", "reproduce")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},
     **{
         name: ("mlflowish.store", name)

@@ -1,7 +1,8 @@
 """The entry point: dispatches to the commands, and turns errors into one message and an exit code.
 
 Exit codes: 0 done; 1 it could not be done (an error of ours: one message on standard error, no traceback); 2 the
-command line cannot be meant; 3 `fsck` found something wrong; 130 interrupted.
+command line cannot be meant; 3 `fsck` found something wrong; 130 interrupted. `reproduce` has its own: 0 the same, 1
+different, 2 not possible.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mlflowish.cli.explain import explain
 from mlflowish.cli.keeping import du, fsck, gc
 from mlflowish.cli.lineage import lineage
 from mlflowish.cli.models import hooks, models, promote
+from mlflowish.cli.reproduce import reproduce
 from mlflowish.cli.runs import compare, runs, sync
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
@@ -35,7 +37,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(demo, status, steps, show, explain, lineage, forget),
+    *(demo, status, steps, show, explain, lineage, reproduce, forget),
     *(runs, compare, sync),
     *(models, promote, hooks),
     *(compact, du, gc, fsck),

@@ -13,6 +13,7 @@ from mlflowish.journals import Fold, Journals
 from mlflowish.maintenance.aside import put_good_copy
 from mlflowish.maintenance.checking import Check
 from mlflowish.maintenance.reach import by_key, references
+from mlflowish.steps import code as codes
 from mlflowish.storage import ObjectRef
 from mlflowish.store import dooms, remembered
 from mlflowish.store import entries as records
@@ -103,6 +104,13 @@ def _accepted_fault(_: bytes, payload: bytes) -> str:
         return str(error) or type(error).__name__
 
 
+def _source_fault(key: bytes, payload: bytes) -> str:
+    try:
+        return "" if codes.text_digest(zlib.decompress(payload)) == key else "it is not what its key says"
+    except _FAULTS as error:
+        return str(error) or type(error).__name__
+
+
 def _used_fault(_: bytes, payload: bytes) -> str:
     try:
         when, digest = msgpack.unpackb(payload)[:2]
@@ -125,6 +133,8 @@ def _fault_by(unpack: Callable[[bytes], object]) -> Callable[[bytes, bytes], str
 _FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
     "fingerprints": _parts_fault,
     "accepted": _accepted_fault,
+    codes.KIND: _fault_by(codes.KeptCode.unpacked),
+    codes.SOURCES: _source_fault,
     "used": _used_fault,
     dooms.KIND: _fault_by(dooms.unpack_doom),
     remembered.KIND: _fault_by(remembered.unpacked),

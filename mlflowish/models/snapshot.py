@@ -6,16 +6,15 @@ tell, and the packages around them.
 
 from __future__ import annotations
 
-import ast
 import linecache
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from mlflowish.errors import InvalidInputError
-from mlflowish.hashing.packages import realm_of_loaded
+from mlflowish.hashing.imports import closed, is_project, modules_of, text_of
 from mlflowish.models.files import FileWriter
 from mlflowish.models.manifest import MAIN
 from mlflowish.models.reach import Reach
@@ -27,9 +26,9 @@ def store_code(reach: Reach, files: FileWriter, code: Iterable[Any] | bool | Non
     """Store the source of what `reach` found, and of the modules in `code`; the file of each module by its name."""
     if code is False:
         return {}
-    found = _closed(_reached_modules(reach))
-    found.update(_closed({module.__name__: module for module in _asked_for(code)}))
-    sources = {name: source for name, module in found.items() if (source := _source_of(module)) is not None}
+    found = closed(_reached_modules(reach))
+    found.update(closed({module.__name__: module for module in _asked_for(code)}))
+    sources = {name: source for name, module in found.items() if (source := text_of(module)) is not None}
     written = _main_source(reach)
     if written:
         sources.setdefault(MAIN, written)
@@ -41,16 +40,8 @@ def store_code(reach: Reach, files: FileWriter, code: Iterable[Any] | bool | Non
 
 
 def _reached_modules(reach: Reach) -> dict[str, ModuleType]:
-    paths = {code.co_filename for code in reach.codes()}
-    loaded = dict(sys.modules)
-    loaded.pop("__mp_main__", None)  # another name of `__main__`
-    found = {name: module for name, module in loaded.items() if getattr(module, "__file__", None) in paths}
-    found.update({name: loaded[name] for name in reach.modules if name in loaded})
-    return {name: module for name, module in found.items() if _is_project(module)}
-
-
-def _is_project(module: Any) -> bool:
-    return isinstance(module, ModuleType) and realm_of_loaded(module) == "project"
+    named = {name: module for name in reach.modules if (module := sys.modules.get(name)) is not None}
+    return {**modules_of(reach.codes()), **{name: module for name, module in named.items() if is_project(module)}}
 
 
 def _asked_for(code: Iterable[Any] | bool | None) -> Iterator[ModuleType]:
@@ -63,58 +54,6 @@ def _asked_for(code: Iterable[Any] | bool | None) -> Iterator[ModuleType]:
                 f"code= takes modules, or names of imported modules, found {item!r}. Import it and give the module."
             )
         yield module
-
-
-def _closed(modules: Mapping[str, ModuleType]) -> dict[str, ModuleType]:
-    """The modules, with those of the project that they import, and the packages that all of them lie in."""
-    found: dict[str, ModuleType] = {}
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        module = sys.modules.get(name) or modules.get(name)
-        if name in found or not name or not _is_project(module):
-            continue
-        assert module is not None
-        found[name] = module
-        waiting.append(name.rpartition(".")[0])
-        waiting.extend(_imported_by(module))
-    return found
-
-
-def _imported_by(module: ModuleType) -> Iterator[str]:
-    source = _source_of(module)
-    if source is None:
-        return
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return
-    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return node.module or ""
-    parts = package.split(".")
-    base = ".".join(parts[: len(parts) - node.level + 1])
-    return f"{base}.{node.module}" if node.module else base
-
-
-def _source_of(module: ModuleType) -> str | None:
-    path = getattr(module, "__file__", None)
-    if not isinstance(path, str) or not path.endswith(".py"):
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 def _main_source(reach: Reach) -> str:

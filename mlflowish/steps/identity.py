@@ -15,6 +15,7 @@ from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.hashing import Fingerprint, digest
 from mlflowish.hashing.fingerprint import fingerprint
 from mlflowish.steps.binding import Binding
+from mlflowish.steps.inputs import sound_secret
 from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_token
 from mlflowish.steps.options import Options
 from mlflowish.store import Dir, File, as_store
@@ -68,6 +69,7 @@ class Identifier:
         self.step = step
         self._fingerprint: Fingerprint | None = None
         self.noted_in: Any = None  # the store that knows that this fingerprint is in use
+        self.kept_in: Any = None  # the store that has the code of this fingerprint
         self.last_duration_s: float | None = None  # of the last computation in this process
         self._rebind()
 
@@ -78,6 +80,7 @@ class Identifier:
         self.names = tuple(names[i] for i in self.kept)
         self._names_token = names_token(self.names)
         self._keeps_all = len(self.kept) == len(names)
+        self.has_secrets = sound_secret(self.names)
 
     def identify(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], token_of: Tokenizer = arguments_token
@@ -122,7 +125,7 @@ class Identifier:
                 "Declare what it depends on (depends=...), pass it as an argument, or drop strict=True.",
                 path=found.notes[0],
             )
-        self._fingerprint, self.noted_in = found, None
+        self._fingerprint, self.noted_in, self.kept_in = found, None, None
         return found
 
     def declared_files(self) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from mlflowish.codecs import describe
 from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.hashing import digest
 from mlflowish.hashing.audit import watching
-from mlflowish.steps import parts, provenance, writing
+from mlflowish.steps import code, inputs, parts, provenance, writing
 from mlflowish.steps.auditing import observed
 from mlflowish.steps.calls import Call
 from mlflowish.steps.frames import Frame, current_frame
@@ -30,6 +30,7 @@ class Owner(Protocol):
     """What a job needs of its step."""
 
     name: str
+    fn: Callable[..., Any]
     options: Options
     identifier: Identifier
 
@@ -56,6 +57,7 @@ class Job:
         self._reason = identity.reason if step.options.cache else "the step has cache=False"
         self._arguments: tuple[tuple[str, str, str], ...] = ()
         self._sources = identity.sources or sources_of(step.identifier.names, identity.values)
+        self._inputs: tuple[bytes, ...] = ()
         self._watch = watching(identity.fingerprint, last_duration_s=step.identifier.last_duration_s)
         self._files = step.identifier.declared_files() if self._reason is None else ()
         self._entry_id = os.urandom(16)
@@ -66,6 +68,10 @@ class Job:
             self._arguments = tuple(
                 (name, digest.hex(), writing.described(name, value))
                 for (name, digest), value in zip(digests, identity.values, strict=True)
+            )
+            # Before it runs: the function may change them.
+            self._inputs = inputs.recorded(
+                step.identifier.names, identity.values, identity.token, has_secrets=step.identifier.has_secrets
             )
 
     @contextmanager
@@ -188,6 +194,9 @@ class Job:
             remembered.write_down(store)
         if step.identifier.noted_in is not store:
             step.note_code(store, identity)
+        if step.identifier.kept_in is not store:
+            code.keep(store, step, identity.fingerprint)
+            step.identifier.kept_in = store
         provenance.remember(stored.value, identity.key.hex(), codec=stored.codec, size_bytes=len(stored.head))
         self._tell("computed", meta.output)
         return self._call(stored.value, meta.output, None)
@@ -247,6 +256,7 @@ class Job:
             sources=self._sources,
             output_kind=output.kind if output is not None else "",
             output_code=output.code if output is not None else (),
+            inputs=self._inputs,
         )
 
     def _call(self, value: Any, output: str | None, reason: str | None) -> Call:

@@ -61,6 +61,7 @@ class Meta:
     ] = ()  # argument, place in it ('' for all of it), key of the call it is from
     output_kind: str = ""  # how the result stands in digests of what holds it: scalar | plain | other; "" is unknown
     output_code: tuple[tuple[str, str, bytes], ...] = ()  # code that the digest of the result rests on
+    inputs: tuple[bytes, ...] = ()  # small arguments themselves: `steps/inputs.py`
 
     def packed(self) -> bytes:
         """The msgpack form: an array in field order, so that fields can be added at its end."""

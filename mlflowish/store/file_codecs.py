@@ -71,6 +71,15 @@ class DirCodec:
         return restored
 
 
+def decode_below(folder: str, codec: str, head: bytes, parts: Sequence[PartReader]) -> File | Dir:
+    """A stored file or folder, put into a folder instead of where it belongs: for whoever only wants to read it."""
+    path, *rest = _unpacked(head, 2, 3)
+    place = os.path.join(folder, os.path.basename(path.rstrip("/")) or codec)
+    moved = msgpack.packb([place, *rest], unicode_errors="surrogateescape")
+    found: FileCodec | DirCodec = FileCodec() if codec == FileCodec.name else DirCodec()
+    return found.decode(moved, parts, allow_pickle=True)
+
+
 def _digest_of(files: Any) -> bytes:
     """What tells two recorded contents of a folder apart."""
     return bytes(blake3(msgpack.packb(files, unicode_errors="surrogateescape")).digest(length=16))

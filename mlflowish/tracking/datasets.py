@@ -9,7 +9,7 @@ from mlflowish.codecs import describe
 from mlflowish.errors import MlflowishError
 from mlflowish.hashing import hexdigest
 from mlflowish.store import Dir, File
-from mlflowish.tracking.masking import without_credentials
+from mlflowish.store.masking import without_credentials
 
 
 def described(dataset: Any, *, name: str | None, context: str | None) -> dict[str, Any]:

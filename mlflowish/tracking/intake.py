@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mlflowish.errors import InvalidInputError, StateError, StorageError
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
+from mlflowish.store.masking import masked
 from mlflowish.tracking import artifacts, datasets, media
-from mlflowish.tracking.masking import masked
 from mlflowish.tracking.values import (
     param_text,
     require_name,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlflowish.tracking.masking import masked_command, without_credentials
+from mlflowish.store.masking import masked_command, without_credentials
 
 LARGEST_TEXT_BYTES = 2 << 20
 _TIMEOUT_S = 10.0

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import mlflowish as mf
+from mlflowish.store.masking import is_secret, masked_command, without_credentials
 from mlflowish.tracking import find_run
 from mlflowish.tracking.console import ConsoleCopy
 from mlflowish.tracking.hardware import Sampler
-from mlflowish.tracking.masking import is_secret, masked_command, without_credentials
 
 ON = {"MLFLOWISH_CONSOLE": "1", "MLFLOWISH_SOURCE": "1", "MLFLOWISH_ENVIRONMENT": "1"}
 
