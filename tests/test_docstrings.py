@@ -28,6 +28,7 @@ FUNCTIONS = [
     "load_model",
     "register_digester",
     "register_model",
+    "reproduce",
     "step",
     "transaction",
     "use",

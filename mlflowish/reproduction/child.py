@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflowish as mf
 from mlflowish.reproduction.arguments import NotPossible
 from mlflowish.reproduction.tasks import Task, Workshop
 from mlflowish.steps.wrapper import Step
-from mlflowish.store import Store
+from mlflowish.store import Store, use
 
 
 def main(folder: str) -> None:
@@ -25,7 +24,7 @@ def main(folder: str) -> None:
     scratch = Store(job["scratch"])
     # Nothing that the recorded code does with steps or runs may reach the store of the user, wherever it points to.
     Step.store = property(lambda step: scratch)  # type: ignore[assignment, method-assign]
-    mf.use(scratch)
+    use(scratch)
     workshop = Workshop(Store(location, allow_pickle=allow_pickle, verify=verify, **options), scratch, folder)
     with scratch, Path(job["results"]).open("ab") as results:
         for task in job["tasks"]:

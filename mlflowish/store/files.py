@@ -34,7 +34,7 @@ class File:
     True
     """
 
-    __slots__ = ("_content", "_options", "path", "recorded")
+    __slots__ = ("__weakref__", "_content", "_options", "path", "recorded")
 
     def __init__(self, path: str | os.PathLike[str], **storage_options: Any) -> None:
         self.path = _checked_path(path, "File")
@@ -147,7 +147,7 @@ class Dir:
     ['one.txt']
     """
 
-    __slots__ = ("path", "recorded")
+    __slots__ = ("__weakref__", "path", "recorded")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = _checked_path(path, "Dir")

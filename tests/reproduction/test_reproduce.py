@@ -1,7 +1,7 @@
 """Recorded code on recorded inputs, after everything around it has changed."""
 
+import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -217,6 +217,17 @@ def summed(rows):
     return sum(rows)
 
 
+@mf.step
+def written(path, text):
+    Path(path).write_text(text)
+    return mf.File(path)
+
+
+@mf.step
+def shouted(file):
+    return Path(file).read_text().upper()
+
+
 @pytest.fixture
 def store(tmp_path):
     with mf.Store(tmp_path / "store") as store:
@@ -264,11 +275,45 @@ def test_a_deterministic_step_stays_the_same_in_a_notebook_like_namespace(store,
     assert mf.reproduce(space["power"].call(5)).check()
 
 
-def test_the_command_has_exit_codes_that_scripts_can_trust(project):
-    command = [str(Path(sys.executable).with_name("mlflowish")), "reproduce", "--store", str(project / "store")]
-    found = {}
-    for step in ("train.inner", "train.chance", "train.of_frame"):
-        done = subprocess.run([*command, key_of(project / "store", step)], capture_output=True, text=True)
-        found[step] = done.returncode
-        assert step in done.stdout, done.stderr
-    assert found == {"train.inner": 0, "train.chance": 1, "train.of_frame": 2}
+@pytest.mark.parametrize(("step", "code"), [("train.inner", 0), ("train.chance", 1), ("train.of_frame", 2)])
+def test_the_command_has_exit_codes_that_scripts_can_trust(project, capsys, step, code):
+    from mlflowish.cli.main import run
+
+    assert run(["reproduce", key_of(project / "store", step)[:12], "--store", str(project / "store"), "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert [call["step"] for call in document["calls"]] == [step]
+    assert document["outcome"] == ["same", "different", "not possible"][code]
+
+
+def test_the_command_takes_arguments_and_tells_what_there_is_not(project, capsys):
+    from mlflowish.cli.main import run
+
+    store = ["--store", str(project / "store")]
+    assert run(["reproduce", key_of(project / "store", "train.of_frame"), "--argument", "df=[1]", *store]) == 2
+    assert "df= is not what the call was given" in capsys.readouterr().err
+    assert run(["reproduce", "nothing-like-it", *store]) == 2
+    assert (
+        run(["reproduce", key_of(project / "store", "train.logged_in"), "--argument", 'password="pass-phrase"', *store])
+        == 0
+    )
+    assert "train.logged_in" in capsys.readouterr().out
+
+
+def test_files_of_today_stay_what_they_are(store, tmp_path):
+    call = shouted.call(written(str(tmp_path / "out.txt"), "then"))
+    (tmp_path / "out.txt").write_text("mine")
+    for code in ("recorded", "present"):
+        assert mf.reproduce(call, code=code).check()
+        assert (tmp_path / "out.txt").read_text() == "mine"
+
+
+def test_calls_of_a_golden_store_can_be_run_again(tmp_path):
+    shutil.copytree(Path(__file__).parent / "golden", tmp_path / "store")
+    store = mf.Store(tmp_path / "store")
+    keys = [call.key.hex() for call in sorted(store.calls(), key=lambda call: call.created_s)]
+    again = mf.reproduce(mf.lineage.of(keys[-1], store=store), store=store)
+    assert [(call.step, call.outcome) for call in again] == [
+        ("golden_script.numbers", "same"),
+        ("golden_script.total", "same"),
+    ], str(again)
+    assert mf.fsck(store).findings == ()
