@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflowish.reproduction.arguments import NotPossible
 from mlflowish.reproduction.tasks import Task
+from mlflowish.steps.living import living
 
 
 def present_function(task: Task) -> Any:
@@ -25,6 +26,8 @@ def present_function(task: Task) -> Any:
             found = None if place is None else _found(place, name)
             if found is not None and getattr(found, "name", task.meta.step) == task.meta.step:
                 return found
+    if (held := living.get(task.meta.step)) is not None:
+        return held
     raise NotPossible(f"there is no step {task.meta.step} here now: import the module that defines it first")
 
 

@@ -21,6 +21,7 @@ from mlflowish.steps.identity import Identifier, Identity, Tokenizer, default_na
 from mlflowish.steps.job import Job
 from mlflowish.steps.keys import arguments_token
 from mlflowish.steps.lease import Lease
+from mlflowish.steps.living import living
 from mlflowish.steps.loading import load_value
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
@@ -58,6 +59,7 @@ class Step(Generic[P, R]):
         # What would not become a method without us (an object, a builtin, a bound method) does not with us.
         self._binds = hasattr(type(function), "__get__") and not isinstance(function, types.MethodType)
         follow_autoreload(Step)
+        living[self.name] = self
 
     # -- calling -----------------------------------------------------------------------------------
 

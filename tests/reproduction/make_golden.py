@@ -45,7 +45,7 @@ def main() -> None:
         env = {**os.environ, "MLFLOWISH_STORE": str(Path(folder) / "store")}
         subprocess.run([sys.executable, "golden_script.py"], cwd=folder, env=env, check=True)
         shutil.rmtree(HERE / "golden", ignore_errors=True)
-        shutil.copytree(Path(folder) / "store", HERE / "golden")
+        shutil.copytree(Path(folder) / "store", HERE / "golden", ignore=shutil.ignore_patterns(".gitignore"))
 
 
 if __name__ == "__main__":
