@@ -68,6 +68,17 @@ if TYPE_CHECKING:
     from mlflowish.tracking import set_tags as set_tags
     from mlflowish.tracking import start_run as start_run
     from mlflowish.tracking import sync as sync
+    from mlflowish.units import Partition as Partition
+    from mlflowish.units import Results as Results
+    from mlflowish.units import Unit as Unit
+    from mlflowish.units import Units as Units
+    from mlflowish.units import cross as cross
+    from mlflowish.units import files as files
+    from mlflowish.units import group as group
+    from mlflowish.units import join as join
+    from mlflowish.units import partitions as partitions
+    from mlflowish.units import per_worker as per_worker
+    from mlflowish.units import union as union
 
 __version__ = "0.1.0"
 
@@ -124,6 +135,19 @@ _TRACKING = (
     "start_run",
     "sync",
 )
+_UNITS = (
+    "Partition",
+    "Results",
+    "Unit",
+    "Units",
+    "cross",
+    "files",
+    "group",
+    "join",
+    "partitions",
+    "per_worker",
+    "union",
+)
 _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
     **{name: ("mlflowish.executors", name) for name in ("Future", "Resources", "executor")},
@@ -137,6 +161,7 @@ _HOMES: dict[str, tuple[str, str]] = {
         for name in ("Dir", "File", "Store", "Table", "active_store", "transaction", "use")
     },
     **{name: ("mlflowish.tracking", name) for name in _TRACKING},
+    **{name: ("mlflowish.units", name) for name in _UNITS},
     "Fingerprint": ("mlflowish.hashing", "Fingerprint"),
     "digest": ("mlflowish.hashing", "hexdigest"),
     "register_digester": ("mlflowish.hashing", "register_digester"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -13,7 +14,9 @@ from mlflowish.steps.calls import Call
 from mlflowish.steps.fanout import rows_of
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.job import Job
+from mlflowish.steps.mapping import checked
 from mlflowish.steps.options import Options
+from mlflowish.steps.rows import Rows
 from mlflowish.steps.running import pause_s, seeding, timed_out
 from mlflowish.steps.wrapper import Step
 
@@ -76,10 +79,15 @@ class AsyncStep(Step[..., Any]):
 
     def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
         """`map`, with `first` in front of the arguments of every call."""
-        return self._gathered([(*first, *row) for row in rows_of(self.name, iterables)], common)
+        rows = rows_of(self.name, iterables)
+        return self._gathered(rows, [(*first, *row) for row in rows], common)
 
-    async def _gathered(self, rows: list[tuple[Any, ...]], common: dict[str, Any]) -> list[Any]:
-        return [call.value for call in await asyncio.gather(*(self.call(*row, **common) for row in rows))]
+    async def _gathered(self, rows: Rows, calls: list[tuple[Any, ...]], common: dict[str, Any]) -> list[Any]:
+        started_s = time.time()
+        made = await asyncio.gather(*(self.call(*args, **common) for args in calls))
+        ran = {place for place, call in enumerate(made) if not call.hit}
+        results = [call.value for call in made]
+        return checked(self, rows, calls, results, ran, common=common, started_s=started_s)
 
 
 class AsyncGeneratorStep(AsyncStep):

@@ -31,6 +31,10 @@ class Binding:
             and getattr(function, "__kwdefaults__", None) is self._defaults[1]
         )
 
+    def takes(self, name: str) -> bool:
+        """Does a keyword of this name go to the function?"""
+        return name in self.names or self._has_kwargs
+
     def _generated(self) -> Callable[..., tuple[Any, ...]]:
         function = self._function
         self._defaults = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))

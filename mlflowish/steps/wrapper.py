@@ -360,8 +360,10 @@ class Step(Generic[P, R]):
         """The results of a call for each item (of each iterable, in step), in order; `common` goes to every call.
 
         Only items without a stored result run, equal ones once, on the active executor. All are finished before a
-        failure is raised, as StepError with
-        `.failures` (index -> exception); running it again computes only what failed.
+        failure is raised, as StepError with `.failures` (index -> exception); running it again computes only what
+        failed. Over units (`mf.files("*.csv")`, `mf.partitions(table, by=...)`, ...) they are also found by name:
+        `results["data/a.csv"]`. `batch=100` submits so many tiny items together, if the step has no parameter of that
+        name. StepError if two items return one file.
 
         >>> import mlflowish as mf
         >>> @mf.step
@@ -375,7 +377,7 @@ class Step(Generic[P, R]):
 
     def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
         """`map`, with `first` in front of the arguments of every call."""
-        from mlflowish.steps.fanout import map_step
+        from mlflowish.steps.mapping import map_step
 
         return map_step(self, first, iterables, common)
 

@@ -117,6 +117,28 @@ def look_at(url: str, options: dict[str, Any]) -> Look:
     return look_of(url, info)
 
 
+def listed_below(url: str, options: dict[str, Any], *, depth: int | None) -> list[tuple[str, Look]] | None:
+    """The path relative to the folder and the look of every file below it; None if it is a file itself. NotFoundError
+    if nothing is there. `depth` 1 asks for the folder alone, which is one request for each thousand names."""
+    with _our_errors(url, options):
+        fs, root = filesystem(url.rstrip("/"), options)
+        fs.invalidate_cache()
+        root = root.rstrip("/")
+        if depth == 1:
+            found = {info["name"]: info for info in fs.ls(root, detail=True)}
+        else:
+            found = fs.find(root, detail=True)
+        if not isinstance(found, dict) or not found:  # adlfs answers a list when there is nothing
+            fs.info(root)
+            found = {}
+    names = {name.rstrip("/") for name in found}
+    if names == {root} and found[next(iter(found))].get("type") == "file":
+        return None
+    files = ((name, info) for name, info in found.items() if info.get("type") == "file" and not name.endswith("/"))
+    below = ((name[len(root) :].lstrip("/"), info) for name, info in files if name.startswith(f"{root}/"))
+    return [(relative, look_of(url, info)) for relative, info in below if relative]
+
+
 def fetch(url: str, options: dict[str, Any], size_bytes: int) -> bytes:
     """Read the file, keep a copy if there is room for it, and say which content it has."""
     with copies.keeping(size_bytes) as copy, _our_errors(url, options):

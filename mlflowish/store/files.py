@@ -53,6 +53,11 @@ class File:
         return self.path.replace(os.sep, "/").rstrip("/").rpartition("/")[2]
 
     @property
+    def storage_options(self) -> dict[str, Any]:
+        """What it was made with, for fsspec: may hold secrets."""
+        return self._options
+
+    @property
     def digest(self) -> str:
         """BLAKE3-128 of the content, as 32 hex digits."""
         return self.content_digest().hex()

@@ -1,0 +1,219 @@
+"""`step.map`: a call for each row, of which only those without a stored result run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import InvalidInputError, NotFoundError, StepError, StorageError
+from mlflowish.executors import Future, active_executor
+from mlflowish.steps.fanout import submit
+from mlflowish.steps.identity import Identity
+from mlflowish.steps.rows import Rows
+from mlflowish.store import remembered
+from mlflowish.store.distant import trusting
+from mlflowish.units import Results, clashes_in
+
+if TYPE_CHECKING:
+    from mlflowish.steps.wrapper import Step
+
+
+def map_step(
+    step: Step[..., Any], first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]
+) -> list[Any]:
+    """Results in order. Hits are read in the caller's thread, at the cost of a hit; only the rest is submitted.
+
+    Equal items are submitted once: those that come later read back, as new objects, what the first has stored.
+    """
+    size = 1
+    if "batch" in common and not step.identifier.binding.takes("batch"):
+        size, common = _checked_size(common["batch"]), {name: x for name, x in common.items() if name != "batch"}
+    rows = Rows(step.name, iterables)
+    mapping = _Mapping(step, common, rows, size)
+    with rows.read_ahead() as ahead:
+        for place, items in enumerate(rows):
+            ahead.wait(place)
+            mapping.begin((*first, *items))
+    return mapping.finish()
+
+
+def checked(
+    step: Step[..., Any],
+    rows: Rows,
+    calls: list[tuple[Any, ...]],
+    results: list[Any],
+    ran: set[int],
+    *,
+    common: dict[str, Any],
+    started_s: float,
+) -> list[Any]:
+    """The results of a map, with the names of their units if it was over units.
+
+    StepError if two of them are one file or folder. `ran`: the places of the calls that ran since `started_s`. What
+    they have stored may be what the other wrote, so it is forgotten.
+    """
+    clashes = clashes_in(results, calls, ran, started_s)
+    if clashes:
+        for place in sorted({place for clash in clashes for place in (clash.first, clash.second)} & ran):
+            step.forget(*calls[place], **common)
+        clash = clashes[0]
+        one, other = rows.label(clash.first), rows.label(clash.second)
+        raise StepError(
+            f"{step.name}.map: the results of {one} and of {other} are both {clash.path}, so one overwrites the other"
+            f"{f', and so do {len(clashes) - 1} more' if len(clashes) > 1 else ''}. Write each to a path of its own, "
+            "for example with the name of the unit in it. What they stored now is forgotten.",
+            step=step.name,
+            path=clash.path,
+            clashes=clashes,
+            results=results,
+        )
+    return results if rows.units is None else Results(results, rows.units)
+
+
+def failed(step: str, rows: Rows, results: list[Any], failures: dict[int, BaseException]) -> StepError:
+    """The error for a map some of whose calls failed."""
+    place = min(failures)
+    return StepError(
+        f"{step}.map: {len(failures)} of {len(results)} items failed, the first at {rows.label(place)}: "
+        f"{type(failures[place]).__name__}: {failures[place]}. "
+        "The others are stored; run it again for the failed ones.",
+        step=step,
+        failures=failures,
+        units={} if rows.units is None else {rows.units[place].name: error for place, error in failures.items()},
+        results=results,
+    )
+
+
+class _Mapping:
+    """A map at work: what is known of each row, by its place."""
+
+    def __init__(self, step: Step[..., Any], common: dict[str, Any], rows: Rows, size: int) -> None:
+        self._step, self._common, self._rows, self._size = step, common, rows, size
+        self._calls: list[tuple[Any, ...]] = []
+        self._results: list[Any] = []
+        self._pending: dict[int, _Pending] = {}
+        self._repeated: dict[int, _Repeat] = {}
+        self._submitted: dict[bytes, int] = {}
+        self._failures: dict[int, BaseException] = {}
+        self._batch: list[int] = []
+        self._started_s = time.time()
+
+    def begin(self, args: tuple[Any, ...]) -> None:
+        """Look the next row up; submit it if nothing is stored."""
+        step, place = self._step, len(self._results)
+        self._calls.append(args)
+        self._results.append(None)
+        try:
+            with trusting(self._rows.looks):
+                identity = step.identify(args, self._common)
+        except (NotFoundError, StorageError) as error:
+            if self._rows.units is None:
+                raise
+            self._failures[place] = error  # it has vanished since it was listed: the others are worked on
+            return
+        earlier = self._submitted.get(identity.key, place) if identity.key is not None else place
+        if earlier != place:
+            self._repeated[place] = _Repeat(earlier, identity)
+        elif (found := step.look_up(identity)) is not None:
+            self._results[place] = found[1]
+        else:
+            if identity.key is not None and step.options.cache:
+                self._submitted[identity.key] = place
+            self._submit(place)
+
+    def _submit(self, place: int) -> None:
+        if self._size == 1:
+            self._pending[place] = _Pending(submit(self._step, self._calls[place], self._common))
+            return
+        self._batch.append(place)
+        if len(self._batch) == self._size:
+            self._send()
+
+    def _send(self) -> None:
+        """Submit what was gathered as one batch."""
+        places, self._batch = self._batch, []
+        if not places:
+            return
+        calls = [self._calls[place] for place in places]
+        future = active_executor().submit(lambda: [_attempted(self._step, args, self._common) for args in calls])
+        for number, place in enumerate(places):
+            self._pending[place] = _Pending(future, number)
+
+    def finish(self) -> list[Any]:
+        """Wait for everything, then the results; StepError if some failed."""
+        self._send()
+        results, failures = self._results, self._failures
+        for place, pending in self._pending.items():
+            self._settle(place, pending.result)
+        ran = self._pending.keys() - failures.keys()
+        for place, repeat in self._repeated.items():
+            if repeat.place in failures:
+                failures[place] = failures[repeat.place]
+            else:
+                self._settle(place, lambda repeat=repeat, place=place: self._again(place, repeat))  # type: ignore[misc]
+        if remembered.waiting and len(failures) < len(results):
+            remembered.write_down(self._step.store)
+        done = checked(
+            self._step, self._rows, self._calls, results, ran, common=self._common, started_s=self._started_s
+        )
+        if failures:
+            raise failed(self._step.name, self._rows, results, failures) from failures[min(failures)]
+        return done
+
+    def _settle(self, place: int, result: Callable[[], Any]) -> None:
+        try:
+            self._results[place] = result()
+        except Exception as error:  # noqa: BLE001  every item finishes before the failures are raised together
+            self._failures[place] = error
+
+    def _again(self, place: int, repeat: _Repeat) -> Any:
+        found = self._step.look_up(repeat.identity)
+        # What could not be stored cannot be read back: it is computed for each.
+        return found[1] if found is not None else submit(self._step, self._calls[place], self._common).result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A call that was submitted, by itself or as one of a batch."""
+
+    future: Future
+    number: int | None = None
+
+    def result(self) -> Any:
+        """Its value, or the exception that it raised."""
+        if self.number is None:
+            return self.future.result()
+        outcome = self.future.result()[self.number]
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """A call of a `map` that is equal to the one at an earlier place."""
+
+    place: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What one call of a batch raised: the others go on."""
+
+    error: Exception
+
+
+def _attempted(step: Step[..., Any], args: tuple[Any, ...], common: dict[str, Any]) -> Any:
+    try:
+        return step(*args, **common)
+    except Exception as error:  # noqa: BLE001  raised by whoever asks for the result
+        return _Raised(error)
+
+
+def _checked_size(size: Any) -> int:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise InvalidInputError(f"batch is how many items are submitted together, 1 or more, found {size!r}")
+    return size

@@ -1,0 +1,86 @@
+"""The rows of a map: one item of each iterable, in step; units give what they are made of, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import zip_longest
+from typing import Any
+
+from mlflowish.errors import InvalidInputError
+from mlflowish.store import File
+from mlflowish.store.distant import Look, trusting
+from mlflowish.units import Unit, Units
+from mlflowish.units.sequence import files_in, is_read, merged
+
+_READERS = 16
+_ENDED: Any = object()
+
+
+class Rows:
+    """The arguments of each call of a map, in order. Units are listed when this is made.
+
+    `units`: those of the first `Units` among the iterables, None if there are none. `looks`: what servers said of their
+    files. InvalidInputError if there are no iterables, or (while they are gone through) they are not equally long.
+    """
+
+    def __init__(self, name: str, iterables: tuple[Any, ...]) -> None:
+        if not iterables or not all(isinstance(items, Iterable) for items in iterables):
+            found = f", found {', '.join(type(items).__name__ for items in iterables)}" if iterables else ""
+            raise InvalidInputError(f"{name}.map takes at least one iterable of items, {name}.map(xs, ...){found}")
+        self._name = name
+        listings = {place: items.listed_anew() for place, items in enumerate(iterables) if isinstance(items, Units)}
+        self._columns = [listings[place].units if place in listings else x for place, x in enumerate(iterables)]
+        self.units: Sequence[Unit] | None = next((listing.units for listing in listings.values()), None)
+        self.looks: Mapping[str, Look] = merged(list(listings.values()))
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in zip_longest(*self._columns, fillvalue=_ENDED):
+            if any(item is _ENDED for item in row):
+                raise InvalidInputError(
+                    f"{self._name}.map goes through its iterables in step, and they are not equally long. Give what is "
+                    f"the same for all items by its name: {self._name}.map(xs, y=...)."
+                )
+            yield tuple(value for item in row for value in (item.values if isinstance(item, Unit) else (item,)))
+
+    def read_ahead(self) -> ReadAhead:
+        """Reads what is to be identified and is known to nobody, several files at a time."""
+        return ReadAhead(self.units or (), self.looks)
+
+    def label(self, place: int) -> str:
+        """How a row is called in messages."""
+        if self.units is None:
+            return f"index {place}"
+        return f"index {place} ({self.units[place].name})"
+
+
+class ReadAhead:
+    """In its block, remote files that nobody has read are being read, in order, ahead of whoever waits for them."""
+
+    def __init__(self, units: Sequence[Unit], looks: Mapping[str, Look]) -> None:
+        self._units, self._looks = units, looks
+        self._pool: ThreadPoolExecutor | None = None
+        self._reading: dict[int, list[Future[bytes]]] = {}
+
+    def __enter__(self) -> ReadAhead:
+        if self._looks:
+            with trusting(self._looks):
+                for place, unit in enumerate(self._units):
+                    if not is_read(unit):
+                        self._reading[place] = [self._begin(file) for value in unit for file in files_in(value)]
+        return self
+
+    def _begin(self, file: File) -> Future[bytes]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="mlflowish-read")
+        return self._pool.submit(copy_context().run, file.content_digest)
+
+    def wait(self, place: int) -> None:
+        """Come back when the files of this unit are read, or cannot be: whoever identifies them then finds out."""
+        for reading in self._reading.pop(place, ()):
+            reading.exception()
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
