@@ -99,6 +99,11 @@ class Catalog:
             raise NotFoundError(message, slot=slot, head=view.head)
         return self.history.snapshot_at(view, slot)
 
+    def known(self) -> Snapshot:
+        """What this handle knows, without looking for news: whatever it has committed is in it."""
+        view = self.history.view()
+        return Snapshot(view, view.head, view.time_s)
+
     def log(self, since: int | None = None, until: int | None = None) -> Iterator[Commit]:
         """The commits with `since` < slot <= `until`, oldest first; by default all that are kept.
 

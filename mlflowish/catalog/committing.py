@@ -306,11 +306,12 @@ def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
         changed.append("(objects that it refers to may be gone: two collections have passed)")
     if not changed:
         return None
+    named = ", ".join(key or "(some key)" for key in changed[:10])
     winners = _winners(changed, since or [])
     who = "; ".join(winners[:5]) or "a commit that is no longer at hand"
     return ConflictError(
         f"A transaction that read the catalog at slot {transaction.slot} cannot be committed after {view.head}: "
-        f"{', '.join(changed[:10])} changed meanwhile, by {who}. Begin again with what is there now, or "
+        f"{named} changed meanwhile, by {who}. Begin again with what is there now, or "
         "use transact(), which does so by itself.",
         keys=changed,
         winners=winners,

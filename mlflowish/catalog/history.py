@@ -242,11 +242,12 @@ class History:
         return View(MendedBase(base, self) if isinstance(base, Checkpoint) else base)
 
     def instead_of(self, checkpoint: Checkpoint, error: IntegrityError) -> Base:
-        """The same state without a checkpoint that proved damaged."""
+        """The same state without a checkpoint that proved damaged. NotFoundError if it was cleaned away with its log,
+        under a handle or a transaction that has been open for longer than that."""
         try:
             view = self._earlier_view(checkpoint.slot, without=checkpoint.slot)
-        except NotFoundError:
-            raise error from None
+        except NotFoundError as gone:
+            raise gone from error
         if view.hash != checkpoint.hash or view.base.slot == checkpoint.slot:
             raise error
         _log.warning("The checkpoint of slot %d is damaged (%s): read the log instead", checkpoint.slot, error)

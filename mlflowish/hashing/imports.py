@@ -33,6 +33,8 @@ def closed(modules: Mapping[str, ModuleType]) -> dict[str, ModuleType]:
 def modules_of(codes: Iterable[CodeType]) -> dict[str, ModuleType]:
     """The loaded modules of the project whose files these code objects come from, `__main__` included."""
     paths = {code.co_filename for code in codes}
+    if not paths:  # a library's own object: the search through everything that is loaded is spared
+        return {}
     loaded = dict(sys.modules)
     loaded.pop("__mp_main__", None)  # another name of `__main__`
     found = {name: module for name, module in loaded.items() if getattr(module, "__file__", None) in paths}

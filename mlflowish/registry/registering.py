@@ -73,7 +73,8 @@ def register_model(
     marks: dict[str, str] = merged({}, tags_of(tags))
     numbers: dict[str, float] = merged({}, metrics_of(metrics))
     opened = as_store(store)
-    _require_stage(opened, wanted, target)
+    if target != NONE:
+        _require_stage(opened, wanted, target)
 
     def register() -> ModelVersion:
         stored, source = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
@@ -108,7 +109,7 @@ def _dated(version: ModelVersion) -> ModelVersion:
     """The version with the time at which it was committed, which is known afterwards only."""
     if joined(version.store) is not None:
         return version
-    record = Shelf(reading(version.store), version.name).find_version(version.version)
+    record = Shelf(version.store.catalog.known(), version.name).find_version(version.version)
     if record is None:
         return version
     created_s = record.created_s

@@ -17,9 +17,10 @@ from blake3 import blake3
 from mlflowish import settings
 from mlflowish.errors import InvalidInputError, StorageError
 from mlflowish.storage.base import Buffer
-from mlflowish.storage.local import LocalStaging, LocalStorage
+from mlflowish.storage.local import LocalStorage
 from mlflowish.storage.seals import seal_ns
 from mlflowish.storage.settling import settle_later
+from mlflowish.storage.staging import LocalStaging
 
 LIMIT_VARIABLE = "MLFLOWISH_CACHE_BYTES"
 DEFAULT_LIMIT_BYTES = 20 << 30

@@ -7,6 +7,7 @@ be written again.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -156,8 +157,13 @@ class ObjectStore:
                 ref = self._spared(write(staging))
                 if asks_first and self._is_there(ref, is_synced=is_synced):
                     return ref
-                if staging.commit(ref.path, subsecond_ns=seal_ns(ref.digest), is_synced=is_synced):
-                    self._flush_later(ref)
+                if staging.commit(ref.path, subsecond_ns=seal_ns(ref.digest), is_synced=False):
+                    # Named first and flushed then, a file and its name cost one commit of the filesystem's journal.
+                    if is_synced and self.storage.capabilities.durable:
+                        with contextlib.suppress(NotFoundError):  # collected already: whoever refers to it finds out
+                            _flush(self.storage, ref)
+                    else:
+                        self._flush_later(ref)
                     return ref
                 if self._is_there(ref, is_synced=is_synced):
                     return ref
@@ -180,10 +186,14 @@ class ObjectStore:
         return ref
 
     def _is_there(self, ref: ObjectRef, *, is_synced: bool) -> bool:
-        is_there = is_there_and_right(self.storage, ref, self.verify)
-        if is_there and is_synced:
-            _flush(self.storage, ref)
-        return is_there
+        if not is_there_and_right(self.storage, ref, self.verify):
+            return False
+        try:
+            if is_synced:
+                _flush(self.storage, ref)
+        except NotFoundError:  # collected meanwhile
+            return False
+        return True
 
     def _flush_later(self, ref: ObjectRef) -> None:
         full = self.storage.local_path(ref.path) if self._is_local else None

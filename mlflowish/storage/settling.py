@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from mlflowish.errors import StorageError
+from mlflowish.errors import NotFoundError, StorageError
 from mlflowish.storage.seals import damaged, hash_file, is_marked, is_sealed, mark, seal
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -37,6 +37,7 @@ class _Settling:
 
     def __init__(self) -> None:
         self._trusted: dict[tuple[int, int], int] = {}  # device and inode -> time of modification
+        self._named: dict[str, tuple[int, int, int]] = {}  # files whose name is durable, as they were then
         self._waiting: deque[_Flush] = deque()
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
@@ -51,6 +52,16 @@ class _Settling:
 
     def distrust(self, found: os.stat_result) -> None:
         self._trusted.pop((found.st_dev, found.st_ino), None)
+
+    def is_named(self, full: str, found: os.stat_result) -> bool:
+        """Is it known that this name of this very file is on the disk? A file that is linked, renamed, removed or made
+        anew has another time of change, or is another inode."""
+        return self._named.get(full) == (found.st_dev, found.st_ino, found.st_ctime_ns)
+
+    def note_named(self, full: str, found: os.stat_result) -> None:
+        while len(self._named) >= _MOST_TRUSTED:
+            self._named.pop(next(iter(self._named)), None)
+        self._named[full] = found.st_dev, found.st_ino, found.st_ctime_ns
 
     def flush_later(self, flush: _Flush) -> None:
         with self._lock:
@@ -75,6 +86,8 @@ class _Settling:
                 flush = self._waiting.popleft()
             try:
                 _settle(flush)
+            except FileNotFoundError:  # removed meanwhile
+                continue
             except OSError as error:
                 _log.warning("%s is right, but could not be flushed: %s", flush.full, error)
 
@@ -120,13 +133,17 @@ def _settle_later(full: str, digest: str, found: os.stat_result, *, flush: bool)
 
 
 def settle(full: str, digest: str) -> None:
-    """Flush a file that is right, and its name, and seal it; StorageError."""
+    """Flush a file that is right, and its name, and seal it; NotFoundError, StorageError."""
     try:
         found = os.stat(full)
         if is_sealed(found, digest):
-            sync_folder(os.path.dirname(full))  # who wrote it may have died before that
+            if not _settling.is_named(full, found):  # who wrote it may have died before that
+                sync_folder(os.path.dirname(full))
+                _settling.note_named(full, found)
         else:
             _settle(_Flush(full, digest, found.st_mtime_ns))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{full} was removed before it was flushed", path=full) from error
     except OSError as error:
         raise StorageError(f"Could not flush {full} to the disk: {error.strerror}", path=full) from error
 
@@ -137,10 +154,7 @@ def wait_until_settled() -> None:
 
 
 def _settle(flush: _Flush) -> None:
-    try:
-        fd = os.open(flush.full, _READ)
-    except FileNotFoundError:  # removed meanwhile
-        return
+    fd = os.open(flush.full, _READ)
     try:
         found = os.fstat(fd)
         if found.st_mtime_ns != flush.modified_ns:
@@ -152,8 +166,10 @@ def _settle(flush: _Flush) -> None:
             _settling.distrust(found)
             raise
         seal(fd, found, flush.digest)
-        if is_sealed(os.fstat(fd), flush.digest):
+        sealed = os.fstat(fd)
+        if is_sealed(sealed, flush.digest):
             _settling.distrust(found)
+            _settling.note_named(flush.full, sealed)
     finally:
         os.close(fd)
 

@@ -8,7 +8,8 @@ from typing import Protocol
 from mlflowish import settings
 from mlflowish.errors import StateError, StorageError
 from mlflowish.storage.base import Buffer
-from mlflowish.storage.local import LocalStaging, LocalStorage
+from mlflowish.storage.local import LocalStorage
+from mlflowish.storage.staging import LocalStaging
 
 _IN_MEMORY_BYTES = 8 << 20
 

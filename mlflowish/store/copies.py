@@ -18,8 +18,8 @@ from mlflowish import settings
 from mlflowish.errors import IntegrityError, StorageError
 from mlflowish.storage.base import Buffer
 from mlflowish.storage.cache import LIMIT_VARIABLE, ObjectCache
-from mlflowish.storage.local import LocalStaging
 from mlflowish.storage.settling import require_right
+from mlflowish.storage.staging import LocalStaging
 
 LIMIT = LIMIT_VARIABLE
 _MOST_NAME_BYTES = 200

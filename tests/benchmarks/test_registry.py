@@ -21,12 +21,15 @@ class Ours:
     """A registry in a local store."""
 
     def __init__(self, folder, model):
-        self.store, self.model = mf.Store(folder / "store"), model
+        self.store, self.model = self.open(folder), model
         self.stored = store_model(self.store, model)
         for _ in range(3):
             self.register()
         mf.registry.transition("churn", 2, "production", store=self.store)
         mf.registry.set_alias("churn", "champion", 2, store=self.store)
+
+    def open(self, folder):
+        return mf.Store(folder / "store")
 
     def register(self):
         return mf.register_model("churn", self.stored, store=self.store).version

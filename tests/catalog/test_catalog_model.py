@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+import mlflowish as mf
 from mlflowish.catalog import Catalog, Transaction
 from mlflowish.catalog import checkpoints as checkpoint_module
 from mlflowish.catalog.cleaning import clean
 from mlflowish.errors import ConflictError, NotFoundError
-from mlflowish.storage import MemoryStorage, ObjectRef, ObjectStore
+from mlflowish.storage import ObjectRef
 
 KEYS = st.sampled_from(["a", "a/1", "a/2", "b", "b/x/1", "b/x/2", "c"])
 PREFIXES = st.sampled_from(["", "a", "a/", "b/x", "b/x/", "z"])
@@ -41,9 +43,9 @@ class CatalogMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.storage = MemoryStorage(f"model-{next(_serial)}")
-        self.objects = ObjectStore(self.storage)
-        self.handles = [Catalog(self.storage), Catalog(self.storage)]
+        self.url = f"memory://model-{next(_serial)}"
+        self.stores = [mf.Store(self.url), mf.Store(self.url)]
+        self.storage = self.stores[0].storage
         self.states: list[dict[str, Any]] = [{}]  # states[slot + 1]
         self.written: list[dict[str, int]] = [{}]
         self.floor = -1
@@ -52,6 +54,10 @@ class CatalogMachine(RuleBasedStateMachine):
         self.referred: dict[str, ObjectRef] = {}
 
     # -- the model ---------------------------------------------------------------------------------
+
+    @property
+    def handles(self) -> list[Catalog]:
+        return [store.catalog for store in self.stores]
 
     @property
     def head(self) -> int:
@@ -69,6 +75,17 @@ class CatalogMachine(RuleBasedStateMachine):
         self.states.append(state)
         self.written.append(written)
 
+    def could_read(self, slot: int, read: Callable[[], Any], expected: Any) -> bool:
+        """Whether a state could be read. What is older than the floor can, as far as a handle has it still, and never
+        as another state than it was."""
+        try:
+            assert read() == expected
+        except NotFoundError as error:
+            assert "cleaned" in str(error)  # noqa: PT017  whether it is raised depends
+            assert slot < self.floor
+            return False
+        return True
+
     def is_valid(self, one: Open) -> bool:
         then, now = self.written[one.slot + 1], self.written[-1]
         same_keys = all(then.get(key) == now.get(key) for key in one.reads)
@@ -84,16 +101,15 @@ class CatalogMachine(RuleBasedStateMachine):
     def get(self, one: Open, key: str) -> None:
         if key in one.writes:
             assert one.tx.get(key) == one.writes[key]
-        else:
-            assert one.tx.get(key) == self.states[one.slot + 1].get(key)
+        elif self.could_read(one.slot, lambda: one.tx.get(key), self.states[one.slot + 1].get(key)):
             one.reads.add(key)
 
     @rule(one=transactions, prefix=PREFIXES)
     def scan(self, one: Open, prefix: str) -> None:
         expected = {**self.states[one.slot + 1], **one.writes}
         found = sorted((key, value) for key, value in expected.items() if value is not None and key.startswith(prefix))
-        assert list(one.tx.scan(prefix)) == found
-        one.prefixes.add(prefix)
+        if self.could_read(one.slot, lambda: list(one.tx.scan(prefix)), found):
+            one.prefixes.add(prefix)
 
     @rule(one=transactions, key=KEYS)
     def put(self, one: Open, key: str) -> None:
@@ -144,7 +160,7 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(handle=HANDLES, content=st.sampled_from([b"x", b"y"]))
     def refer(self, handle: int, content: bytes) -> None:
-        ref = self.objects.put(content)
+        ref = self.stores[handle].objects.put(content)
         key = f"o/{content.decode()}"
         try:
             self.handles[handle].transact(lambda tx: tx.put(key, {"refs": [[ref.name, ref.size_bytes]]}))
@@ -174,6 +190,15 @@ class CatalogMachine(RuleBasedStateMachine):
             self.storage.delete(ObjectRef(name, 0).path)
             self.referred.pop(name, None)
 
+    @rule(handle=HANDLES)
+    def collect_by_gc(self, handle: int) -> None:
+        live = {name for value in self.states[-1].values() for name in names_in(value)}
+        mf.gc(self.stores[handle], dry_run=False, grace=0)
+        for _ in range(self.handles[handle].snapshot().slot - self.head):  # a collection raises the epoch
+            self.commit({})
+        assert {info.path.rpartition("/")[2] for info in self.storage.list("objects")} == live
+        self.referred = {name: ref for name, ref in self.referred.items() if name in live}
+
     # -- upkeep ------------------------------------------------------------------------------------
 
     @rule(handle=HANDLES)
@@ -188,16 +213,12 @@ class CatalogMachine(RuleBasedStateMachine):
 
     @rule(handle=HANDLES)
     def reopen(self, handle: int) -> None:
-        self.handles[handle] = Catalog(self.storage)
+        self.stores[handle] = mf.Store(self.url)
 
     @rule(handle=HANDLES, data=st.data())
     def look_back(self, handle: int, data: st.DataObject) -> None:
         slot = data.draw(st.integers(-1, self.head))
-        if slot < self.floor:
-            with pytest.raises(NotFoundError, match="cleaned"):
-                self.handles[handle].snapshot(slot)
-        else:
-            assert dict(self.handles[handle].snapshot(slot).scan()) == self.states[slot + 1]
+        self.could_read(slot, lambda: dict(self.handles[handle].snapshot(slot).scan()), self.states[slot + 1])
 
     @invariant()
     def every_handle_sees_the_newest_state(self) -> None:
@@ -211,6 +232,15 @@ class CatalogMachine(RuleBasedStateMachine):
         for _, value in self.handles[0].snapshot().scan("o/"):
             for name, size in value["refs"]:
                 assert self.storage.size(ObjectRef(name, size).path) == size
+
+    @invariant()
+    def the_store_is_sound(self) -> None:
+        report = mf.fsck(self.stores[0])
+        assert report.findings == (), report.to_table()
+
+
+def names_in(value: Any) -> list[str]:
+    return [name for name, _ in value["refs"]] if isinstance(value, dict) else []
 
 
 def under(written: dict[str, int], prefix: str) -> dict[str, int]:

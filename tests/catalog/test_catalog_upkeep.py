@@ -279,3 +279,15 @@ def test_a_store_that_cannot_be_read_says_so(catalog: Catalog, storage: Storage)
     broken = Catalog(FaultyStorage(storage, On("get", Fault.FAIL_BEFORE, "catalog/log")))
     with pytest.raises(StorageError):
         broken.snapshot()
+
+
+def test_a_snapshot_that_outlived_a_cleaning_says_so_and_does_not_speak_of_damage(
+    catalog: Catalog, other: Catalog, storage: Storage
+) -> None:
+    fill(catalog, 70)
+    snapshot = other.snapshot()  # stands upon a checkpoint, of which it has read nothing yet
+    fill(catalog, 70)
+    assert clean_now(catalog) == 127
+    with pytest.raises(NotFoundError, match="cleaned up to slot 127"):
+        dict(snapshot.scan())
+    assert dict(other.snapshot().scan()) == dict(catalog.snapshot().scan())

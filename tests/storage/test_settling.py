@@ -16,7 +16,7 @@ from blake3 import blake3
 from mlflowish.catalog import Catalog
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage import LocalStorage, ObjectCache, ObjectRef, ObjectStore
-from mlflowish.storage.local import Fsync
+from mlflowish.storage.root import Fsync
 from mlflowish.storage.seals import is_marked, is_sealed
 from mlflowish.storage.settling import wait_until_settled
 
@@ -50,6 +50,13 @@ def make_folders(folder: Path) -> None:
 
 def chunks(data: bytes = DATA):
     return lambda: iter([data])
+
+
+def count_flushes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Real flushes, noted: the list grows by one with each."""
+    flushes, flush = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (flushes.append(fd), flush(fd))[1])
+    return flushes
 
 
 def refuse_to_flush(fd: int) -> None:
@@ -102,6 +109,71 @@ def test_settle_flushes_an_object_or_says_that_it_is_not_there(tmp_path: Path) -
     objects.settle(ref)
     with pytest.raises(NotFoundError):
         objects.settle(ObjectRef("0" * 64, 5))
+
+
+def test_an_object_whose_name_this_process_has_flushed_is_not_flushed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = objects_in(tmp_path)
+    make_folders(tmp_path)
+    flushes = count_flushes(monkeypatch)
+    ref = objects.put(chunks(), len(DATA))
+    assert len(flushes) == 2  # the file and its name
+    objects.settle(ref)
+    objects.put(chunks(), len(DATA))
+    assert len(flushes) == 2
+
+
+@pytest.mark.parametrize("change", ["written anew", "another name of it", "linked back"])
+def test_a_name_that_changed_since_is_flushed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    objects = objects_in(tmp_path)
+    ref = objects.put(chunks(), len(DATA))
+    full = file_of(objects, ref)
+    if change == "written anew":
+        full.unlink()
+        done = run(tmp_path, "objects.put(lambda: iter([bytes(range(256)) * 8000]), 2048000)")
+        assert done.returncode == 0, done.stderr
+    elif change == "another name of it":
+        other = objects_in(tmp_path / "copy")
+        file_of(other, ref).parent.mkdir(parents=True)
+        os.link(full, file_of(other, ref))
+        objects = other
+    else:
+        full.rename(tmp_path / "elsewhere")
+        os.link(tmp_path / "elsewhere", full)
+    flushes = count_flushes(monkeypatch)
+    objects.settle(ref)
+    assert len(flushes) == 1  # the name: the seal says that the content is on the disk
+
+
+def test_another_process_flushes_the_name_of_what_it_did_not_write(tmp_path: Path) -> None:
+    ref = objects_in(tmp_path).put(chunks(), len(DATA))
+    done = run(
+        tmp_path,
+        f"""
+        flushes, flush = [], os.fsync
+        os.fsync = lambda fd: (flushes.append(fd), flush(fd))
+        ref = ObjectRef({ref.name!r}, {ref.size_bytes})
+        objects.settle(ref), objects.settle(ref)
+        print(len(flushes))
+        """,
+    )
+    assert done.stdout.strip() == "1", done.stderr
+
+
+def test_an_object_whose_flush_fails_is_not_believed_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = objects_in(tmp_path)
+    make_folders(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse_to_flush)
+        with pytest.raises(StorageError, match="flush"):
+            objects.put(chunks(), len(DATA))
+    ref = ObjectRef(name_of(DATA), len(DATA))
+    assert is_marked(file_of(objects, ref).stat(), ref.digest)  # whoever reads it hashes it
+    assert objects.put(chunks(), len(DATA)) == ref
+    assert is_sealed(file_of(objects, ref).stat(), ref.digest)
 
 
 @pytest.mark.parametrize("fsync", ["objects", "always"])

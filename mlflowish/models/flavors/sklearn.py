@@ -73,11 +73,21 @@ def _dumped(model: Any) -> tuple[bytes, list[str]] | None:
 
     try:
         data: bytes = skops.io.dumps(model)
-        foreign: list[str] = skops.io.get_untrusted_types(data=data)
-        again = skops.io.loads(data, trusted=foreign)
+        foreign, again = _read_back(skops.io, data)
         return (data, sorted(foreign)) if digest(again) == digest(model) else None
     except Exception:  # noqa: BLE001  what skops, or a class in the model, cannot do: pickle may be able to
         return None
+
+
+def _read_back(skops: Any, data: bytes) -> tuple[list[str], Any]:
+    """The foreign types in a skops file of our own, and the model in it; most files hold none, and are read once."""
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return [], skops.loads(data, trusted=[])
+    except UntrustedTypesFoundException:
+        foreign: list[str] = skops.get_untrusted_types(data=data)
+        return foreign, skops.loads(data, trusted=foreign)
 
 
 def skops_model(
