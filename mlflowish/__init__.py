@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mlflowish.tracking import delete_run as delete_run
     from mlflowish.tracking import delete_tag as delete_tag
     from mlflowish.tracking import end_run as end_run
+    from mlflowish.tracking import export_runs as export_runs
     from mlflowish.tracking import get_run as get_run
     from mlflowish.tracking import log_artifact as log_artifact
     from mlflowish.tracking import log_artifacts as log_artifacts
@@ -114,6 +115,7 @@ _TRACKING = (
     "delete_run",
     "delete_tag",
     "end_run",
+    "export_runs",
     "get_run",
     "log_artifact",
     "log_artifacts",

@@ -40,7 +40,7 @@ FUNCTIONS = [
     "union",
     "use",
 ]
-TRACKING = [*FLUENT, "compare_runs", "search_runs", "sync"]
+TRACKING = [*FLUENT, "compare_runs", "export_runs", "search_runs", "sync"]
 METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
 REGISTRY = [name for name in mf.registry.__all__ if name.islower() and name not in FUNCTIONS]
 DOCUMENTED = (

@@ -21,7 +21,7 @@ from mlflowish.cli.keeping import du, fsck, gc
 from mlflowish.cli.lineage import lineage
 from mlflowish.cli.models import hooks, models, promote
 from mlflowish.cli.reproduce import reproduce
-from mlflowish.cli.runs import compare, runs, sync
+from mlflowish.cli.runs import compare, export_runs, runs, sync
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
 
@@ -38,7 +38,7 @@ def cli() -> None:
 
 _COMMANDS = (
     *(demo, status, steps, show, explain, lineage, reproduce, forget),
-    *(runs, compare, sync),
+    *(runs, compare, export_runs, sync),
     *(models, promote, hooks),
     *(compact, du, gc, fsck),
 )

@@ -60,6 +60,44 @@ def runs(
     print_table(f"Runs in {store.url}", columns, rows, numbers=("took", *names))
 
 
+@click.command("export-runs")
+@click.argument("target", metavar="FOLDER|URL")
+@click.argument("filter_string", metavar="[FILTER]", default="")
+@click.option("-e", "--experiment", multiple=True, help="Only runs of this experiment; may be given again.")
+@click.option("--no-points", is_flag=True, help="Only the last value of each metric.")
+@click.option("--deleted", is_flag=True, help="Deleted runs as well.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier export.")
+@store_options
+@json_option
+def export_runs(
+    target: str,
+    filter_string: str,
+    experiment: tuple[str, ...],
+    no_points: bool,
+    deleted: bool,
+    overwrite: bool,
+    location: Location,
+    as_json: bool,
+) -> None:
+    """Write runs as Parquet files that DuckDB, R, Julia and others read: runs, params, tags, metrics, points."""
+    from mlflowish.tracking import export_runs as export
+
+    report = export(
+        target,
+        filter_string,
+        experiment=experiment or None,
+        points=not no_points,
+        deleted=deleted,
+        overwrite=overwrite,
+        store=location.open(),
+    )
+    if as_json:
+        print_json(report.document())
+        return
+    rows = [(file.name, f"{file.rows:,}", size(file.size_bytes)) for file in report.files]
+    print_table(f"Exported to {report.url}", ("file", "rows", "bytes"), rows, numbers=("rows", "bytes"))
+
+
 @click.command()
 @click.argument("names", metavar="RUN RUN...", nargs=-1, required=True)
 @click.option("--all", "everything", is_flag=True, help="What is equal as well.")

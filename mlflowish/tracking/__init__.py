@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mlflowish.tracking.active import ActiveRun as ActiveRun
     from mlflowish.tracking.artifacts import Artifacts as Artifacts
     from mlflowish.tracking.comparing import compare_runs as compare_runs
+    from mlflowish.tracking.exporting import ExportReport as ExportReport
+    from mlflowish.tracking.exporting import export_runs as export_runs
     from mlflowish.tracking.fluent import delete_tag as delete_tag
     from mlflowish.tracking.fluent import log_artifact as log_artifact
     from mlflowish.tracking.fluent import log_artifacts as log_artifacts
@@ -81,6 +83,7 @@ _HOMES = {
     **dict.fromkeys(["artifact_refs", "find_run", "read_run", "read_runs"], "reading"),
     **dict.fromkeys(["metric_history", "read_points"], "points"),
     **dict.fromkeys(["Artifact", "Dataset", "LoggedModel", "RunRecord"], "folding"),
+    **dict.fromkeys(["ExportReport", "export_runs"], "exporting"),
     **dict.fromkeys(["SyncReport", "sync"], "syncing"),
     "ActiveRun": "active",
     "Artifacts": "artifacts",

@@ -19,7 +19,10 @@ from mlflowish.tracking.records import (
     Buffer,
     Chunk,
     Column,
+    OpenChunk,
     Series,
+    open_chunk,
+    pack_chunk,
     part_key,
     unpack_chunk,
     unpack_series,
@@ -64,6 +67,21 @@ def read_points(store: Store, run_id: str, only: str | None = None) -> dict[str,
             if only is None or series == only:
                 merged.setdefault(series, Column()).extend(column)
     return merged
+
+
+def all_series(store: Store, run_id: str) -> Iterator[tuple[str, pa.Table]]:
+    """Every series of a run itself, in order of their names, by step and then time. One is in memory at a time."""
+    key = require_run_id(run_id)
+    chunks = {(chunk.writer, chunk.number): open_chunk(pack_chunk(chunk)) for chunk in in_flight(store).chunks(key)}
+    chunks.update({(chunk.writer, chunk.number): chunk for chunk in map(open_chunk, _payloads(store, key))})
+    places: dict[str, list[tuple[OpenChunk, int, int]]] = {}
+    for _, chunk in sorted(chunks.items()):
+        before = 0
+        for name, count in chunk.counts:
+            places.setdefault(name, []).append((chunk, before, count))
+            before += count
+    for name in sorted(places):
+        yield name, _ordered(_table([chunk.cut(before, count) for chunk, before, count in places[name]]))
 
 
 def _series(store: Store, run_id: bytes, name: str) -> list[Series]:

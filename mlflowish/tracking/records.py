@@ -101,6 +101,22 @@ class Series(NamedTuple):
     values: Buffer
 
 
+class OpenChunk(NamedTuple):
+    """A stored chunk, its columns as they rest: `counts` says whose points they are, series after series."""
+
+    writer: bytes
+    number: int
+    counts: Sequence[tuple[str, int]]
+    steps: Buffer = b""
+    times_us: Buffer = b""
+    values: Buffer = b""
+
+    def cut(self, before: int, count: int) -> Series:
+        """`count` points, behind `before` others."""
+        place = slice(8 * before, 8 * (before + count))
+        return Series(self.steps[place], self.times_us[place], self.values[place])
+
+
 class Lines(NamedTuple):
     """Console text, or calls of steps, of one run from one spool file: rows in order."""
 
@@ -150,15 +166,27 @@ def series_of(column: Column) -> Series:
     return Series(_little(column.steps), _little(column.times_us), _little(column.values))
 
 
-def unpack_series(payload: Buffer, name: str) -> tuple[bytes, int, Series | None]:
-    """Writer, number, and the points of one series in a payload, not copied; None if it has none of it. Errors as
-    those of `unpack_batch`."""
-    found = _cut_out(memoryview(payload), name)
+def open_chunk(payload: Buffer) -> OpenChunk:
+    """The points in a payload as they rest, nothing copied. Errors as those of `unpack_batch`."""
+    whole = memoryview(payload)
+    found = _opened(whole, whole[:_HEAD_BYTES]) or _opened(whole, whole)
     if found is not None:
         return found
-    chunk = unpack_chunk(payload, name)
-    column = chunk.columns.get(name)
-    return chunk.writer, chunk.number, None if column is None else series_of(column)
+    chunk = unpack_chunk(payload)  # says what is wrong with it
+    columns = [series_of(column) for column in chunk.columns.values()]
+    counts = [(name, len(column)) for name, column in chunk.columns.items()]
+    return OpenChunk(chunk.writer, chunk.number, counts, *(b"".join(parts) for parts in zip(*columns, strict=True)))
+
+
+def unpack_series(payload: Buffer, name: str) -> tuple[bytes, int, Series | None]:
+    """Writer, number, and the points of one series in a payload, not copied; None if it has none of it."""
+    chunk = open_chunk(payload)
+    before = rows = count = 0
+    for series, its_count in chunk.counts:
+        if series == name:
+            before, count = rows, its_count
+        rows += its_count
+    return chunk.writer, chunk.number, chunk.cut(before, count) if count else None
 
 
 def unpack_chunk(payload: Buffer, only: str | None = None) -> Chunk:
@@ -194,29 +222,25 @@ def unpack_lines(payload: bytes) -> Lines:
         raise IntegrityError(f"a record of lines cannot be parsed: {error}") from error
 
 
-def _cut_out(whole: memoryview, name: str) -> tuple[bytes, int, Series | None] | None:
-    """`unpack_series` of what looks as it does nearly always; None if it looks otherwise in any way."""
+def _opened(whole: memoryview, head: memoryview) -> OpenChunk | None:
+    """A chunk that looks as nearly all do, and whose table of names is in its `head`; None for any other."""
     unpacker = msgpack.Unpacker(
-        use_list=False, unicode_errors="surrogatepass", strict_map_key=False, read_size=_HEAD_BYTES
+        use_list=False, unicode_errors="surrogatepass", strict_map_key=False, read_size=len(head) or 1
     )
-    unpacker.feed(whole[:_HEAD_BYTES])
+    unpacker.feed(head)
     try:
         if unpacker.read_array_header() < 7 or unpacker.unpack() != VERSION:
             return None
-        writer, number, names = unpacker.unpack(), unpacker.unpack(), unpacker.unpack()
-        before = rows = count = 0
-        for series, its_count in names:
-            if series == name:
-                before, count = rows, its_count
-            rows += its_count
-        at, parts = unpacker.tell(), []
+        writer, number, counts = unpacker.unpack(), unpacker.unpack(), unpacker.unpack()
+        size = 8 * sum([count for _, count in counts])
+        at, columns = unpacker.tell(), []
         for _ in range(3):
             start = at + 1 + _LENGTH_BYTES[whole[at]]
-            if int.from_bytes(whole[at + 1 : start], "big") != 8 * rows or start + 8 * rows > len(whole):
+            if int.from_bytes(whole[at + 1 : start], "big") != size:
                 return None
-            parts.append(whole[start + 8 * before : start + 8 * (before + count)])
-            at = start + 8 * rows
-        return bytes(writer), int(number), Series(*parts) if count else None
+            at = start + size
+            columns.append(whole[start:at])
+        return OpenChunk(bytes(writer), int(number), counts, *columns) if at <= len(whole) else None
     except (ValueError, TypeError, LookupError, msgpack.UnpackException):
         return None
 
