@@ -23,17 +23,19 @@ DIGEST_BYTES = 16
 _DISTRUST_S = 2.0
 _WORTH_A_RECORD_BYTES = 256 << 10  # below, reading is as quick as looking up
 _COARSE_NS = 1_000_000_000
-_memo: dict[tuple[str, int, int, int, int], bytes] = {}
+_Identity = tuple[str, int, int, int, int, int]
+_memo: dict[_Identity, bytes] = {}
 
 
 def local_digest(path: str) -> bytes:
     """BLAKE3-128 of the content: the file is read, unless it is known and looks unchanged. NotFoundError,
     InvalidInputError if it is no file, StorageError."""
     stat = require_file(path)
-    identity = (os.path.realpath(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    # Which file it is, its inode says: the path is for filesystems that make inodes up.
+    identity = (path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     if (known := _memo.get(identity)) is not None:
         return known
-    key = _record_key(identity, stat)
+    key = _record_key(path, stat)
     if key is not None and (stored := remembered.recall(key)) is not None:
         return _memorized(identity, stored[:DIGEST_BYTES])
     try:
@@ -42,7 +44,7 @@ def local_digest(path: str) -> bytes:
             after = os.fstat(stream.fileno())
     except OSError as error:
         raise StorageError(f"Reading {path} failed: {error}", path=path) from error
-    unchanged = (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == identity[1:4]
+    unchanged = (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == identity[3:]
     if not unchanged or time.time() - max(stat.st_mtime, stat.st_ctime) <= _DISTRUST_S:
         return content[:DIGEST_BYTES]
     if key is not None:
@@ -83,19 +85,20 @@ def content_of(chunks: Iterator[Buffer]) -> bytes:
     return bytes(hasher.digest())
 
 
-def _memorized(identity: tuple[str, int, int, int, int], digest: bytes) -> bytes:
+def _memorized(identity: _Identity, digest: bytes) -> bytes:
     if len(_memo) > 100_000:
         _memo.clear()
     _memo[identity] = digest
     return digest
 
 
-def _record_key(identity: tuple[str, int, int, int, int], stat: os.stat_result) -> bytes | None:
+def _record_key(path: str, stat: os.stat_result) -> bytes | None:
     """What names this look of the file among those of all machines; None if it is not worth a record, or its
     filesystem counts whole seconds, in which a clone of this machine may have written another content."""
     if stat.st_size < _WORTH_A_RECORD_BYTES or not (stat.st_mtime_ns % _COARSE_NS or stat.st_ctime_ns % _COARSE_NS):
         return None
-    path = identity[0].encode("utf-8", "surrogateescape")
-    where = socket.gethostname().encode() + b"\0" + len(path).to_bytes(8, "little") + path
-    numbers = b"".join(number.to_bytes(16, "little", signed=True) for number in identity[1:])
+    real = os.path.realpath(path).encode("utf-8", "surrogateescape")
+    where = socket.gethostname().encode() + b"\0" + len(real).to_bytes(8, "little") + real
+    looks = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    numbers = b"".join(number.to_bytes(16, "little", signed=True) for number in looks)
     return bytes(blake3(b"mlf1.near\0" + where + numbers).digest(length=16))
