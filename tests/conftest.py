@@ -44,6 +44,12 @@ def azurite_url(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return _place("azurite", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def dask_address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a Dask scheduler with two workers, each a process with nothing of ours but its code."""
+    return _place("dask", tmp_path_factory)[0].rpartition("/")[0]
+
+
 def _place(name: str, factory: pytest.TempPathFactory) -> Place:
     servers = _servers()
     if reason := servers.missing(name):

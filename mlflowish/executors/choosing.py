@@ -41,6 +41,14 @@ def chosen_executor(
             from mlflowish.executors.processes import ProcessExecutor, cores
 
             return ProcessExecutor(workers, capacity(workers or cores()), on_mismatch=on_mismatch)
+        if _ADDRESS.fullmatch(kind):
+            from mlflowish.executors.dask import DaskExecutor
+
+            return DaskExecutor(kind, limits=limits, on_mismatch=on_mismatch)
+    if is_client(kind):
+        from mlflowish.executors.dask import DaskExecutor
+
+        return DaskExecutor(kind, limits=limits, on_mismatch=on_mismatch)
     if isinstance(kind, concurrent.futures.Executor):
         from mlflowish.executors.pools import PoolExecutor, workers_of
 
@@ -48,6 +56,12 @@ def chosen_executor(
     if all(hasattr(kind, name) for name in ("submit", "shutdown", "in_process", "workers", "on_mismatch")):
         ours: Executor = kind
         return ours
+    if kind == "dask":
+        raise InvalidInputError(
+            "Which Dask cluster? Give its client, mf.executor(Client(...)), or the address of its scheduler, "
+            "mf.executor('tcp://host:8786')",
+            found=kind,
+        )
     known = ", ".join(nearest(kind, KNOWN) if isinstance(kind, str) else KNOWN)
     raise InvalidInputError(
         f"There is no executor {kind!r}; there are {known}, any concurrent.futures.Executor, a Dask Client or the "
@@ -55,3 +69,8 @@ def chosen_executor(
         found=repr(kind),
         known=KNOWN,
     )
+
+
+def is_client(kind: Any) -> bool:
+    """Is it a client of Dask? Asked without importing it."""
+    return any(f"{c.__module__}.{c.__qualname__}" == "distributed.client.Client" for c in type(kind).__mro__)

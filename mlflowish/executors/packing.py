@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import pickle
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mlflowish.errors import InvalidInputError, StepError
+from mlflowish.errors import InvalidInputError, StepError, WorkerWarning
 from mlflowish.executors.futures import Future
+from mlflowish.executors.printed import print_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,24 @@ class Answer:
             error = StepError(f"Raised on a worker, and cannot be sent as it is: {self.summary}", summary=self.summary)
         error.__cause__ = remote
         return error
+
+
+def receive(answer: Answer, future: Future, function: Any) -> None:
+    """What a worker answered becomes the result of the future."""
+    try:
+        print_here(answer.printed)
+        warn_of(answer)
+        value = answer.opened(function)
+    except BaseException as error:  # noqa: BLE001  it belongs to whoever asks for the result
+        future.end_with(error=error)
+    else:
+        future.end_with(value)
+
+
+def warn_of(answer: Answer) -> None:
+    """Tell of what differs on the worker."""
+    for difference in answer.warned:
+        warnings.warn(difference, WorkerWarning, stacklevel=2)
 
 
 def answer_of(function: Callable[[], Any]) -> Answer:

@@ -12,9 +12,7 @@ from mlflowish.errors import StateError, WorkerDiedError
 from mlflowish.executors.base import OnMismatch, Submitted, when_done
 from mlflowish.executors.futures import Future
 from mlflowish.executors.gate import Gate
-from mlflowish.executors.packing import Answer, departure, name_of, packed
-from mlflowish.executors.printed import print_here
-from mlflowish.executors.processes import warn_of
+from mlflowish.executors.packing import Answer, departure, name_of, packed, receive
 from mlflowish.executors.resources import ONE_CPU, Capacity, Resources
 from mlflowish.executors.threads import Admitted
 from mlflowish.executors.versions import Origin, here
@@ -98,19 +96,6 @@ class PoolExecutor:
     def shutdown(self, *, cancel: bool = False) -> None:
         """Finish what was submitted; the pool stays open."""
         self._submitted.finish(cancel=cancel)
-
-
-def receive(answer: Answer, future: Future, function: Any) -> None:
-    """What a worker answered becomes the result of the future."""
-    print_here(answer.printed)
-    for difference in answer.warned:
-        warn_of(difference)
-    try:
-        value = answer.opened(function)
-    except BaseException as error:  # noqa: BLE001  it belongs to whoever asks for the result
-        future.end_with(error=error)
-    else:
-        future.end_with(value)
 
 
 def workers_of(pool: concurrent.futures.Executor) -> int:

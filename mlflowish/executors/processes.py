@@ -24,7 +24,7 @@ from mlflowish.errors import StateError, WorkerDiedError
 from mlflowish.executors.base import OnMismatch, Submitted, when_done
 from mlflowish.executors.futures import Future
 from mlflowish.executors.gate import Gate
-from mlflowish.executors.packing import Answer, departure, name_of, packed
+from mlflowish.executors.packing import Answer, departure, name_of, packed, receive
 from mlflowish.executors.printed import print_here
 from mlflowish.executors.resources import ONE_CPU, Capacity, Resources
 from mlflowish.executors.versions import here
@@ -154,9 +154,7 @@ class _Worker:
             if answer is None or job.is_stopped:
                 self._end(kill=True)
                 raise CancelledError
-            for difference in answer.warned:
-                warn_of(difference)
-            future.end_with(answer.opened(function))
+            receive(answer, future, function)
         except BaseException as error:  # noqa: BLE001  it belongs to whoever asks for the result
             future.end_with(error=error)
 
@@ -249,15 +247,6 @@ def _ending(code: int) -> str:
         return f"signal {-code}, {signal.Signals(-code).name}"
     except ValueError:
         return f"signal {-code}"
-
-
-def warn_of(difference: str) -> None:
-    """Tell of a worker that differs."""
-    import warnings
-
-    from mlflowish.errors import WorkerWarning
-
-    warnings.warn(difference, WorkerWarning, stacklevel=2)
 
 
 def _folder() -> str | None:

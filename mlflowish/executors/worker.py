@@ -17,6 +17,7 @@ from mlflowish.executors.packing import Answer, answer_of, failed
 from mlflowish.executors.printed import Kept, Lines, printed_to
 from mlflowish.executors.serial import SerialExecutor
 from mlflowish.executors.versions import Origin, refusal, refused
+from mlflowish.store.context import shippers
 
 SIZE = struct.Struct("<Q")
 _inside = SerialExecutor()
@@ -46,6 +47,12 @@ def _run(payload: bytes, sender: Origin, on_mismatch: str) -> Answer:
     with executor_block(_inside):
         answer = answer_of(function)
     return answer if difference is None else replace(answer, warned=(difference, *answer.warned))
+
+
+def ship_all() -> None:
+    """Let others see what calls on this worker have logged."""
+    for ship in shippers:
+        ship()
 
 
 # -- our own processes ---------------------------------------------------------------------------------

@@ -82,6 +82,10 @@ class Reference:
 
     def _entry(self, store: Store) -> Entry:
         entries = store.entries(self.key)
+        if all(entry.id != self.entry_id for entry in entries):
+            # What another machine has just stored may be news here.
+            store.journals("calls").refresh()
+            entries = store.entries(self.key)
         for entry in entries:
             if entry.id == self.entry_id:
                 return entry

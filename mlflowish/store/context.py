@@ -56,3 +56,7 @@ def register_carrier(carrier: Callable[[], Around | None]) -> None:
 def carried() -> tuple[Around, ...]:
     """What goes on around a call that is submitted here and now, for another process."""
     return tuple(around for carrier in _carriers if (around := carrier()) is not None)
+
+
+shippers: list[Callable[[], None]] = []
+"""Each puts where others can see it what calls that came from other processes have logged here."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from mlflowish.store import Store
+from mlflowish.store.context import shippers
 from mlflowish.tracking.active import ActiveRun
 from mlflowish.tracking.folding import FINISHED
 from mlflowish.tracking.lifecycle import in_experiment
@@ -40,6 +41,11 @@ class GuestRun(ActiveRun):
         if self._writer.is_remote:
             self._writer.mover.ask()
 
+    def ship_now(self) -> None:
+        """The same, before this returns; what the store does not take is kept for later."""
+        if self._writer.is_remote:
+            self._writer.mover.move_and_ship()
+
 
 @contextmanager
 def guest(
@@ -58,3 +64,11 @@ def guest(
         finally:
             left(run)
             run.ship()
+
+
+def _ship_guests() -> None:
+    for run in list(_guests.values()):
+        run.ship_now()
+
+
+shippers.append(_ship_guests)

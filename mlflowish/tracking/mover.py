@@ -66,6 +66,11 @@ class Mover:
                     writer.waiting.remove(item)
             writer.show_life()
 
+    def move_and_ship(self) -> None:
+        """Move everything, and let other machines see it, before this returns; what the store does not take now is
+        kept."""
+        self._try_to_move(ships=True)
+
     def ask(self) -> None:
         """Move soon."""
         self.ensure_thread()

