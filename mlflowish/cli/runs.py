@@ -9,12 +9,14 @@ import click
 
 from mlflowish.cli.options import Location, json_option, store_options
 from mlflowish.cli.printing import local, print_facts, print_json, print_table, seconds, size, utc
+from mlflowish.errors import MlflowishError
 
 if TYPE_CHECKING:
     from mlflowish.tracking import Run
 
 _MOST_METRICS = 4
 _MOST_LINES = 20
+_MOST_COURSES = 40
 
 
 @click.command()
@@ -193,7 +195,10 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("where", f"{record.user} on {record.host}"),
     ]
     facts += [(f"param {name}", text) for name, text in run.params.items()]
-    facts += [(f"metric {name}", _number(value)) for name, value in sorted(run.metrics.items())]
+    facts += [
+        (f"metric {name}", _course(run, name, value) if number < _MOST_COURSES else _number(value))
+        for number, (name, value) in enumerate(sorted(run.metrics.items()))
+    ]
     facts += [(f"tag {name}", text) for name, text in record.tags.items()]
     facts += [
         (f"data {d.name}", f"{d.description or d.kind}{f', for {d.context}' if d.context else ''}  ({d.digest})")
@@ -209,6 +214,17 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     if "python" in run.environment:
         facts.append(("Python", f"{run.environment['python']}, {len(run.environment.get('packages', ()))} packages"))
     return facts
+
+
+def _course(run: Run, name: str, value: float) -> str:
+    """The last value, and the way there in block characters."""
+    from mlflowish.tracking.curves import curve_of, sparktext
+
+    try:
+        line = sparktext(curve_of(name, run.metric_history(name)))
+    except MlflowishError:  # the value is known, the line is not
+        line = ""
+    return f"{_number(value)}  {line}".rstrip()
 
 
 def _limited(what: str, rows: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -7,7 +7,8 @@ colours are translucent over the page's own, so that light and dark themes both 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from html import escape
 
 _MAX_LINES = 200
@@ -72,6 +73,46 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], *, more: i
     note = f'<div style="opacity:.7">{more} more rows</div>' if more else ""
     table = f'<table style="{_PLAIN_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div style="overflow-x:auto">{table}{note}</div>'
+
+
+def sparkline_of(pairs: Iterable[tuple[float, float]]) -> str:
+    """A series of (x, value), by x, as a small line, an SVG image that reads on light and dark pages; "" if there is no
+    line. What is no finite number is left out; of many points each stretch shows its least and greatest."""
+    shown = _thinned([pair for pair in pairs if math.isfinite(pair[1])])
+    if len(shown) < 2:
+        return ""
+    low, high = min(value for _, value in shown), max(value for _, value in shown)
+    span = high / 2 - low / 2  # halves: the difference of two large numbers may be none
+    first, last = shown[0][0], shown[-1][0]
+
+    def place(x: float, value: float) -> str:
+        across = 2 + (_WIDE - 4) * ((x - first) / (last - first) if last > first else 0.5)
+        up = _HIGH - 3 - (_HIGH - 6) * ((value / 2 - low / 2) / span if span > 0 else 0.5)
+        return f"{across:.1f},{up:.1f}"
+
+    points = " ".join(place(x, value) for x, value in shown)
+    end_x, end_y = place(*shown[-1]).split(",")
+    return (
+        f'<svg width="{_WIDE}" height="{_HIGH}" viewBox="0 0 {_WIDE} {_HIGH}" role="img">'
+        f'<polyline points="{points}" fill="none" stroke="rgb({_LINE})" stroke-width="1.5" stroke-linejoin="round"/>'
+        f'<circle cx="{end_x}" cy="{end_y}" r="2" fill="rgb({_LINE})"/></svg>'
+    )
+
+
+_WIDE, _HIGH, _POINTS = 160, 28, 120
+_LINE = _KINDS["new"]  # of middling lightness: reads on white and on black
+
+
+def _thinned(pairs: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Few enough to draw: of each stretch its lowest and highest value, and the two ends."""
+    if len(pairs) <= _POINTS:
+        return pairs
+    width = math.ceil(len(pairs) / (_POINTS // 2))
+    kept = {0, len(pairs) - 1}
+    for start in range(0, len(pairs), width):
+        stretch = range(start, min(start + width, len(pairs)))
+        kept |= {min(stretch, key=lambda i: pairs[i][1]), max(stretch, key=lambda i: pairs[i][1])}
+    return [pairs[i] for i in sorted(kept)]
 
 
 def _card_row(name: str, text: str) -> str:

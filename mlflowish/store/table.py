@@ -64,10 +64,21 @@ class Table:
 
         head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_short(value))}</td>" for value in row) + "</tr>" for row in self._rows[:50]
+            "<tr>" + "".join(f"<td>{_cell_html(value)}</td>" for value in row) + "</tr>" for row in self._rows[:50]
         )
         more = f"<p>... {len(self._rows) - 50} more rows</p>" if len(self._rows) > 50 else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _cell_html(value: Any) -> str:
+    """The text of a value; a series of numbers as a small line."""
+    from html import escape
+
+    from mlflowish.store.display import sparkline_of
+
+    if isinstance(value, (list, tuple)) and len(value) > 2 and all(type(number) in (int, float) for number in value):
+        return sparkline_of(enumerate(map(float, value))) or escape(_short(value))
+    return escape(_short(value))
 
 
 def _short(value: Any) -> str:

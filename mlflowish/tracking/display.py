@@ -1,26 +1,24 @@
-"""How a run shows itself in a notebook: a card, with a small line for each metric. Drawn here, nothing is loaded."""
+"""How a run shows itself in a notebook: a card with plots of its metrics. Drawn here, nothing is loaded."""
 
 from __future__ import annotations
 
 import datetime
-import math
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from mlflowish.errors import MlflowishError
-from mlflowish.store.display import badge, card
+from mlflowish.store.display import badge, card, sparkline_of
+from mlflowish.tracking.curves import Curve, curve_of
 from mlflowish.tracking.folding import FAILED, FINISHED, KILLED
-from mlflowish.tracking.points import read_points
-from mlflowish.tracking.records import Column
+from mlflowish.tracking.plots import plot_of, spans_decades, svg
 
 if TYPE_CHECKING:
     from mlflowish.tracking.run import Run
 
-_WIDTH, _HEIGHT, _POINTS = 160, 28, 120
-_MOST_ROWS = 12
+_MOST_ROWS, _MOST_PLOTS = 12, 6
 _KINDS = {FINISHED: "good", FAILED: "bad", KILLED: "warn"}
-_LINE = "56,139,253"  # of middling lightness: reads on white and on black
 
 
 def run_html(run: Run) -> str:
@@ -42,63 +40,62 @@ def run_html(run: Run) -> str:
     return card(f"Run {record.name}", facts, body_html=body)
 
 
-def sparkline(column: Column) -> str:
-    """A series as a small line, an SVG image that reads on light and dark pages. Gaps where values are no numbers."""
-    pairs = [pair for pair in sorted(zip(column.steps, column.values, strict=True)) if math.isfinite(pair[1])]
-    if len(pairs) < 2:
-        return ""
-    shown = _thinned(pairs)
-    low, high = min(value for _, value in shown), max(value for _, value in shown)
-    span = high / 2 - low / 2  # halves: the difference of two large numbers may be none
-    first, last = shown[0][0], shown[-1][0]
-
-    def place(step: int, value: float) -> str:
-        x = 2 + (_WIDTH - 4) * ((step - first) / (last - first) if last > first else 0.5)
-        y = _HEIGHT - 3 - (_HEIGHT - 6) * ((value / 2 - low / 2) / span if span > 0 else 0.5)
-        return f"{x:.1f},{y:.1f}"
-
-    points = " ".join(place(step, value) for step, value in shown)
-    end_x, end_y = place(*shown[-1]).split(",")
-    return (
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
-        f'<polyline points="{points}" fill="none" stroke="rgb({_LINE})" stroke-width="1.5" stroke-linejoin="round"/>'
-        f'<circle cx="{end_x}" cy="{end_y}" r="2" fill="rgb({_LINE})"/></svg>'
-    )
-
-
 def _series(run: Run) -> str:
+    """Plots of the metrics that have a course, and a table of them all with a small line for each."""
     metrics = run.metrics
-    if not metrics:
-        return ""
-    try:
-        points = read_points(run.store, run.run_id)
-    except MlflowishError:  # the values are known, the lines are not
-        points = {}
+    shown = sorted(metrics)[:_MOST_ROWS]
+    curves: dict[str, Curve] = {}
+    for name in shown:
+        try:
+            curves[name] = curve_of(name, run.metric_history(name))
+        except MlflowishError:  # the value is known, the line is not
+            continue
     rows = "".join(
         f'<tr style="background:none"><td style="{_CELL};opacity:.7">{escape(name)}</td>'
         f'<td style="{_CELL}">{escape(f"{metrics[name]:.6g}")}</td>'
-        f'<td style="{_CELL}">{sparkline(points[name]) if name in points else ""}</td></tr>'
-        for name in sorted(metrics)[:_MOST_ROWS]
+        f'<td style="{_CELL}">{_spark(curves[name]) if name in curves else ""}</td></tr>'
+        for name in shown
     )
     hidden = len(metrics) - _MOST_ROWS
     more = f'<div style="opacity:.7">{hidden} more metrics</div>' if hidden > 0 else ""
-    return f'<table style="{_TABLE}">{rows}</table>{more}'
+    table = f'<table style="{_TABLE}">{rows}</table>{more}' if rows else ""
+    return table + plots_html(_in_groups(list(curves.values()))[:_MOST_PLOTS])
+
+
+def plots_html(groups: Sequence[tuple[str, Sequence[Curve]]]) -> str:
+    """A plot for each group of curves, side by side where there is room; one with a logarithmic scale folded under it
+    where the values span decades."""
+    parts = []
+    for title, curves in groups:
+        drawn = svg(plot_of(title, curves))
+        if spans_decades(curves):
+            log = svg(plot_of(title, curves, log=True))
+            drawn += f'<details><summary style="opacity:.7">logarithmic</summary>{log}</details>'
+        parts.append(f'<div style="max-width:100%">{drawn}</div>')
+    return f'<div style="display:flex;flex-wrap:wrap;gap:.8em;margin-top:.6em">{"".join(parts)}</div>' if parts else ""
+
+
+def _in_groups(curves: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
+    """Curves that belong on one plot: the same metric in training and validation. Those of one point make no plot."""
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        if sum(len(stretch) for stretch in curve.stretches) > 1:
+            groups.setdefault(_PHASE.sub("", curve.name) or curve.name, []).append(curve)
+    return [(found[0].name if len(found) == 1 else base, found) for base, found in groups.items()]
+
+
+# `train/loss`, `val_loss`, `loss_test` are all of one metric.
+_PHASE = re.compile(
+    r"^(?:train|training|val|valid|validation|test|eval)[/_.-]|[/_.-](?:train|training|val|valid|validation|test|eval)$"
+)
+
+
+def _spark(curve: Curve) -> str:
+    return sparkline_of([(spot.x, spot.mean) for spot in curve.spots()])
 
 
 _TABLE = "border-collapse:collapse;border:none;color:inherit;font:inherit;margin-top:.35em"
 _CELL = "text-align:left;vertical-align:middle;padding:.1em 1em .1em 0;border:none"
-
-
-def _thinned(pairs: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Few enough to draw: of each stretch its lowest and highest value, and the two ends."""
-    if len(pairs) <= _POINTS:
-        return list(pairs)
-    width = math.ceil(len(pairs) / (_POINTS // 2))
-    kept = {0, len(pairs) - 1}
-    for start in range(0, len(pairs), width):
-        stretch = range(start, min(start + width, len(pairs)))
-        kept |= {min(stretch, key=lambda i: pairs[i][1]), max(stretch, key=lambda i: pairs[i][1])}
-    return [pairs[i] for i in sorted(kept)]
 
 
 def _few(title: str, texts: Sequence[str]) -> list[tuple[str, str]]:

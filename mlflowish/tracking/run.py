@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mlflowish.errors import NotFoundError, nearest
 from mlflowish.storage import ObjectRef
 from mlflowish.store import Store, Table
 from mlflowish.tracking import points as stored_points
@@ -14,6 +15,8 @@ from mlflowish.tracking.folding import NOTE_TAG, Dataset, LoggedModel, RunRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mlflowish.tracking.plots import Plot
 
 
 class Run:
@@ -151,6 +154,24 @@ class Run:
         from mlflowish.tracking.downsampling import downsampled
 
         return downsampled(history, points)
+
+    def plot(self, *names: str, log: bool = False) -> Plot:
+        """A plot of metrics, all of them on the same axes; without names, of each that was logged more than once.
+        `log`: on a logarithmic scale. NotFoundError if there is no such metric.
+        """
+        from mlflowish.tracking.curves import curve_of
+        from mlflowish.tracking.plots import plot_of
+
+        known = self.metrics
+        for name in names:
+            if name not in known and not self.metric_history(name).num_rows:
+                raise NotFoundError(
+                    f"The run {self.name} has no metric {name!r}; it has {', '.join(nearest(name, known)) or 'none'}",
+                    metric=name,
+                )
+        curves = [curve_of(name, self.metric_history(name)) for name in names or sorted(known)]
+        shown = curves if names else [curve for curve in curves if curve.points > 1]
+        return plot_of(", ".join(names) if len(names) < 4 else self.name, shown, log=log)
 
     def source_text(self, which: str = "diff") -> str:
         """A text that was captured with the source: `diff` (what was not committed), `script` or `notebook`; "" without

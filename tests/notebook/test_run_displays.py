@@ -11,19 +11,9 @@ from kernels import Notebook
 from test_displays import assert_well_formed
 
 import mlflowish as mf
-from mlflowish.tracking.display import sparkline
-from mlflowish.tracking.records import Column
+from mlflowish.store.display import sparkline_of
 
 Opener = Callable[[], Notebook]
-
-
-def column(values: list[float]) -> Column:
-    made = Column()
-    for step, value in enumerate(values):
-        made.steps.append(step)
-        made.times_us.append(step)
-        made.values.append(value)
-    return made
 
 
 def test_a_run_spans_cells_and_shows_itself(notebook: Opener) -> None:
@@ -52,7 +42,7 @@ def test_a_run_spans_cells_and_shows_itself(notebook: Opener) -> None:
     ],
 )
 def test_a_series_is_drawn_inside_its_frame(values: list[float]) -> None:
-    drawn = sparkline(column(values))
+    drawn = sparkline_of(enumerate(values))
     points = re.search(r'points="([^"]+)"', drawn)
     assert points is not None
     pairs = [tuple(map(float, pair.split(","))) for pair in points[1].split()]
@@ -62,7 +52,7 @@ def test_a_series_is_drawn_inside_its_frame(values: list[float]) -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0], [math.nan, math.inf]])
 def test_what_makes_no_line_is_not_drawn(values: list[float]) -> None:
-    assert sparkline(column(values)) == ""
+    assert sparkline_of(enumerate(values)) == ""
 
 
 def test_a_card_of_many_things_stays_small(tmp_path) -> None:
