@@ -31,10 +31,11 @@ _UNTOUCHED_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What a cleaning did: the slot up to which the log may be gone (-1: nothing was cleaned), and files removed."""
+    """What a cleaning did: the slot up to which the log may be gone (-1: nothing was cleaned), and what it removed."""
 
     floor: int
     files: int
+    size_bytes: int = 0
 
 
 def clean(history: History, *, keep_s: float, keep_slots: int, untouched_s: float = _UNTOUCHED_S) -> Cleaned:
@@ -52,7 +53,8 @@ def clean(history: History, *, keep_s: float, keep_slots: int, untouched_s: floa
     if floor < 0:
         return Cleaned(-1, 0)
     write_hint(history.storage, max(floor, history.view().base.slot), history.floors.newest)
-    return Cleaned(floor, _remove(history, floor, now_s - untouched_s))
+    removed = _remove(history, floor, now_s - untouched_s)
+    return Cleaned(floor, len(removed), sum(removed))
 
 
 def _require_checkpoint(history: History, slot: int) -> None:
@@ -76,23 +78,24 @@ def _require_checkpoint(history: History, slot: int) -> None:
         )
 
 
-def _remove(history: History, floor: int, before_s: float) -> int:
+def _remove(history: History, floor: int, before_s: float) -> list[int]:
+    """The sizes of the files that it removed."""
     storage = history.storage
-    removed = 0
+    removed = []
     old = sorted(
         (info for info in storage.list("catalog/log") if _number(info) <= floor and not info.modified_s > before_s),
         key=_number,
     )
     for info in old:
         storage.delete(info.path)
-        removed += 1
+        removed.append(info.size_bytes)
     kept = _kept_files(history, floor)
     for folder in ("checkpoints", "bodies", "segments"):
         for info in storage.list(f"catalog/{folder}"):
             is_older = _number(info) < floor + (folder != "checkpoints")
             if is_older and info.path not in kept and not info.modified_s > before_s:
                 storage.delete(info.path)
-                removed += 1
+                removed.append(info.size_bytes)
     return removed
 
 

@@ -66,9 +66,22 @@ class History:
                 view = self._view = self._read_on(view)
                 floor = self.floors.look()
                 if floor.slot <= view.head:
+                    if view.base.slot < floor.slot:
+                        view = self._view = self._upon(floor, view)
                     return view
                 # Asleep for so long that what came next was cleaned away.
                 view = View(self._kept_base(floor))
+
+    def _upon(self, floor: Floor, view: View) -> View:
+        """The same state upon the checkpoint that a cleaning kept: that below it, on which the view stands, is gone."""
+        base, commit = self._kept_base(floor), view.commit_at(floor.slot)
+        if commit is None or commit.hash != base.hash:
+            raise IntegrityError(
+                f"The checkpoint of slot {floor.slot} in {self.storage.url} is of another log than was read",
+                slot=floor.slot,
+            )
+        self.files.keep(ref for run in (base.runs if isinstance(base, Checkpoint) else ()) for ref in run)
+        return view.rebased(self._viewed(base).base)
 
     def _read_on(self, view: View) -> View:
         while True:

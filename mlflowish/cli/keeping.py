@@ -49,6 +49,7 @@ def du(location: Location, as_json: bool) -> None:
 @click.option("--older-than", metavar="AGE", help="Let results go that were stored longer ago: 30d, 12h, 90min.")
 @click.option("--max-size", metavar="SIZE", help="Let the oldest results go until the rest fits: 10GB, 500MB.")
 @click.option("--keep-last", type=click.IntRange(min=0), metavar="N", help="Keep the N newest results of each step.")
+@click.option("--purge-deleted", metavar="AGE", help="Purge model versions that were deleted longer ago: 90d.")
 @click.option("--grace", metavar="AGE", default="1h", show_default=True, help="Touch nothing younger.")
 @store_options
 @json_option
@@ -57,6 +58,7 @@ def gc(
     older_than: str | None,
     max_size: str | None,
     keep_last: int | None,
+    purge_deleted: str | None,
     grace: str,
     location: Location,
     as_json: bool,
@@ -71,6 +73,7 @@ def gc(
             older_than=older_than,
             max_size=max_size,
             keep_last=keep_last,
+            purge_deleted=purge_deleted,
             grace=grace,
             watch=watch,
         )

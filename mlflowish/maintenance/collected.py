@@ -24,23 +24,27 @@ class Pile:
 class GcReport:
     """What a collection did; what it would do after a dry run.
 
-    `evicted`: results that the policy let go, and their records. `objects`: deleted. `waiting`: objects that nothing
+    `evicted`: results that the policy let go, and their records. `purged`: deleted versions of models whose files were
+    given up, and the bytes of those (what others use too is kept). `objects`: deleted. `waiting`: objects that nothing
     reaches, marked now and deleted by a run that comes at least the grace later. `remains`: old damaged and unfinished
-    files and leases. `records`: what merging the journals saved (unknown before it is done).
+    files and leases. `log`: files of the catalog's log that cleaning removed, and `records`: what merging the journals
+    saved (both unknown before they are done).
     """
 
     store: str
     dry_run: bool
     evicted: Pile = Pile()
+    purged: Pile = Pile()
     objects: Pile = Pile()
     waiting: Pile = Pile()
     remains: Pile = Pile()
+    log: Pile = Pile()
     records: Pile = Pile()
 
     @property
     def freed_bytes(self) -> int:
         """How much smaller the store is, or would be."""
-        return self.objects.size_bytes + self.remains.size_bytes + self.records.size_bytes
+        return sum(pile.size_bytes for pile in (self.objects, self.remains, self.log, self.records))
 
     def to_table(self) -> Table:
         """A row for each sort of things."""
@@ -53,9 +57,10 @@ class GcReport:
 
     def __str__(self) -> str:
         verb = "would free" if self.dry_run else "freed"
+        purged = f"{self.purged.count:,} deleted model versions purged, " if self.purged.count else ""
         waiting = f"; {self.waiting.count:,} objects wait for a later run" if self.waiting.count else ""
         return (
-            f"{self.store}: {verb} {self.freed_bytes:,} bytes ({self.evicted.count:,} results let go, "
+            f"{self.store}: {verb} {self.freed_bytes:,} bytes ({self.evicted.count:,} results let go, {purged}"
             f"{self.objects.count:,} objects){waiting}"
         )
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from mlflowish.maintenance.checking import DAY_S, Unwatched, Watch
 from mlflowish.maintenance.collected import GcReport, Pile
 from mlflowish.maintenance.layout_check import leftovers, local_root
 from mlflowish.maintenance.policy import Age, Candidate, Policy, Size, bytes_in, evictions, seconds_in
 from mlflowish.maintenance.reach import live_calls, name_of, named_objects, objects
+from mlflowish.registry.purging import deleted_before, purge_if_deleted_before, version_key
+from mlflowish.registry.records import VersionRecord
 from mlflowish.storage import LocalStorage
 from mlflowish.store import Store, as_store
 from mlflowish.store import entries as records
@@ -34,6 +36,7 @@ def gc(
     older_than: Age | None = None,
     max_size: Size | None = None,
     keep_last: int | None = None,
+    purge_deleted: Age | None = None,
     grace: Age = 3600.0,
     watch: Watch | None = None,
 ) -> GcReport:
@@ -44,7 +47,11 @@ def gc(
     (seconds, a timedelta, or text such as "30d") lets results go that were stored longer ago; `max_size` (bytes, or
     text such as "10GB") as many as needed until results fit into it: those of earlier days (UTC) first, and of one day
     those that took the least time to compute; `keep_last` never the newest so many of each step (alone: all but
-    these). What went is computed again when it is called.
+    these). What went is computed again when it is called. `purge_deleted` (an age) purges the versions of models that
+    were deleted longer ago, as `mf.registry.purge` does: they cannot be restored.
+
+    The catalog's log is cleaned as well: commits that are older than a week, and not among the last 1024, are merged
+    into a checkpoint (`at=` reaches no further back).
 
     `grace` (1 hour): nothing younger is touched. In a bucket, records may be on their way for some seconds: there an
     object is only marked, and deleted by a run at least `grace` later. Safe beside writers and other runs, on one
@@ -67,6 +74,7 @@ def gc(
         None if max_size is None else bytes_in(max_size, "max_size"),
         keep_last,
         seconds_in(grace, "grace"),
+        None if purge_deleted is None else seconds_in(purge_deleted, "purge_deleted"),
     )
     opened = as_store(store)
     if read_layout(opened.storage) is None:
@@ -88,19 +96,25 @@ class _Collection:
             self.store.flush()
         self.watch.begin("results")
         leaving = evictions(live_calls(self.store), self.policy, self.now_s)
+        deleted = self._deleted_versions()
         if not dry_run:
             self._evict(leaving)
+            deleted = self._purge(deleted)
         self.watch.begin("objects")
         present = self._present()
-        unreached = self._unreached(present, [] if not dry_run else leaving)
+        keys = {version_key(name, number) for name, number, _ in deleted}
+        unreached = self._unreached(present, leaving, keys) if dry_run else self._unreached(present)
         evicted = Pile(len(leaving), sum(each.record_bytes for each in leaving))
+        purged = Pile(len(deleted), sum(size for _, _, record in deleted for _, size in record.refs))
         if dry_run:
             gone, waiting = self._split(unreached, self.store.dooms.since() if self.waits else {})
-            return GcReport(self.store.url, True, evicted, Pile.of(gone), Pile.of(waiting), self._remains(delete=False))
+            remains = self._remains(delete=False)
+            return GcReport(self.store.url, True, evicted, purged, Pile.of(gone), Pile.of(waiting), remains)
         gone, waiting = self._collect(unreached)
         remains = self._remains(delete=True)
+        log = self._clean()
         saved = self._compact()
-        return GcReport(self.store.url, False, evicted, Pile.of(gone), Pile.of(waiting), remains, saved)
+        return GcReport(self.store.url, False, evicted, purged, Pile.of(gone), Pile.of(waiting), remains, log, saved)
 
     def _present(self) -> dict[str, int]:
         """Objects that are old enough to be looked at; `listed` has all of them."""
@@ -118,11 +132,35 @@ class _Collection:
             journals.append(candidate.key, records.pack_tombstone([candidate.id], candidate.tag))
         journals.flush()
 
-    def _unreached(self, present: dict[str, int], leaving: Iterable[Candidate]) -> dict[str, int]:
-        """Which of these objects nothing reaches; `leaving`: entries that only would go."""
+    def _deleted_versions(self) -> list[tuple[str, int, VersionRecord]]:
+        """The deleted versions of models that the policy purges."""
+        if self.policy.purge_deleted_s is None:
+            return []
+        return deleted_before(self.store.catalog.snapshot(), self.now_s - self.policy.purge_deleted_s)
+
+    def _purge(self, deleted: list[tuple[str, int, VersionRecord]]) -> list[tuple[str, int, VersionRecord]]:
+        """Purge them; those that somebody has restored, or purged, meanwhile are left out."""
+        before_s = self.now_s - (self.policy.purge_deleted_s or 0.0)
+        comment = "deleted longer ago than a collection keeps"
+        return [
+            (name, number, record)
+            for name, number, record in deleted
+            if purge_if_deleted_before(name, number, before_s, comment=comment, store=self.store)
+        ]
+
+    def _clean(self) -> Pile:
+        """Clean the log of the catalog, if there is one."""
+        self.watch.begin("log")
+        cleaned = self.store.catalog.clean()
+        return Pile(cleaned.files, cleaned.size_bytes)
+
+    def _unreached(
+        self, present: dict[str, int], leaving: Iterable[Candidate] = (), keys: Collection[str] = ()
+    ) -> dict[str, int]:
+        """Which of these objects nothing reaches; `leaving`: entries that only would go, `keys`: values likewise."""
         found = dict(present)
         gone = {candidate.id for candidate in leaving}
-        for name in named_objects(self.store, self.now_s, without=gone):
+        for name in named_objects(self.store, self.now_s, without=gone, without_keys=keys):
             found.pop(name, None)
         return found
 
@@ -135,7 +173,7 @@ class _Collection:
             # Whoever refers to an object in the catalog at this moment is told to look for announcements again.
             self.store.catalog.doom(())
             self.watch.begin("second look")
-            unreached = self._unreached(unreached, [])
+            unreached = self._unreached(unreached)
         # Those that were announced now wait where records may still be on their way.
         gone, waiting = self._split(unreached, known)
         self.watch.begin("deleting", len(gone))

@@ -24,15 +24,17 @@ _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What `gc` was asked to evict. Nothing younger than `grace_s` is, and none of the `keep_last` newest of a step."""
+    """What `gc` was asked to evict. Nothing younger than `grace_s` is, and none of the `keep_last` newest of a step.
+    `purge_deleted_s`: versions of models that were deleted longer ago are purged."""
 
     older_than_s: float | None = None
     max_bytes: int | None = None
     keep_last: int | None = None
     grace_s: float = 3600.0
+    purge_deleted_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("older_than_s", "max_bytes", "keep_last", "grace_s"):
+        for name in ("older_than_s", "max_bytes", "keep_last", "grace_s", "purge_deleted_s"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise InvalidInputError(f"{name.removesuffix('_s')} is not negative, found {value!r}", found=value)

@@ -36,15 +36,17 @@ def live_calls(store: Store) -> Iterator[Stored]:
             yield Stored(entry, next((size for payload, size in sizes.items() if entry.id in payload), 0))
 
 
-def named_objects(store: Store, now_s: float, *, without: Collection[bytes] = ()) -> Iterator[str]:
+def named_objects(
+    store: Store, now_s: float, *, without: Collection[bytes] = (), without_keys: Collection[str] = ()
+) -> Iterator[str]:
     """The name of every object that something reaches: live entries, unfinished ones, values of the catalog, runs. In
-    no order; one may come more than once. `without`: ids of entries that do not count."""
+    no order; one may come more than once. What does not count: `without`, ids of entries; `without_keys` of values."""
     for key, payloads in by_key(store.journals("calls").scan()):
         for entry in records.live_entries(key, payloads):
             if entry.id not in without:
                 yield from (ref.name for ref in entry.objects)
         yield from (part.object.name for part in records.live_parts(key, payloads, now_s))
-    yield from (ref.name for _, ref in references(store))
+    yield from (ref.name for key, ref in references(store) if key not in without_keys)
     yield from (ref.name for ref in artifact_refs(store))
 
 

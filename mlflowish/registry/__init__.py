@@ -20,6 +20,7 @@ from mlflowish.registry.moving import (
     withdraw,
 )
 from mlflowish.registry.posting import verify_delivery
+from mlflowish.registry.purging import purge
 from mlflowish.registry.registered import ModelVersion, ModelVersions, RegisteredModel, RegisteredModels
 from mlflowish.registry.registering import register_model
 from mlflowish.registry.rules import StageRules
@@ -52,6 +53,7 @@ __all__ = [
     "model",
     "models",
     "on_transition",
+    "purge",
     "register_model",
     "reject",
     "remove_hook",

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflowish.errors import StateError
 from mlflowish.registry.change import Change, changed
+from mlflowish.registry.listing import utc
 from mlflowish.registry.names import description_text, version_number
 from mlflowish.registry.registered import ModelVersion, version_of
 from mlflowish.registry.rules import NONE
@@ -42,7 +43,8 @@ def delete(
 
 
 def restore(name: str, version: int, *, comment: str = "", who: str | None = None, store: Any = None) -> ModelVersion:
-    """Bring a deleted version back, into the stage `none`, without the aliases it had. StateError if it is not deleted.
+    """Bring a deleted version back, into the stage `none`, without the aliases it had. StateError if it is not deleted,
+    and if its files were purged.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-restore"):
@@ -58,6 +60,14 @@ def restore(name: str, version: int, *, comment: str = "", who: str | None = Non
         if record is None or record.deleted is None:
             change.shelf.version(number)
             raise StateError(f"{change.name} version {number} is not deleted", model=change.name, version=number)
+        if record.is_purged:
+            raise StateError(
+                f"The files of {change.name} version {number} were purged on "
+                f"{utc(record.deleted['purged_s']):%Y-%m-%d %H:%M} UTC, so it cannot be brought back. Register the "
+                "model again: it gets the next number",
+                model=change.name,
+                version=number,
+            )
         change.bring_in(number, replace(record, deleted=None))
         change.note(number, "restored", None, NONE, why)
         return version_of(change.store, change.shelf, number)

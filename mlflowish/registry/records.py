@@ -83,7 +83,7 @@ class Head(Record):
 @dataclass(frozen=True, slots=True)
 class VersionRecord(Record):
     """One version. `manifest` and `refs` are [name, size] of objects; `source` is the call of a step that computed it,
-    if that is known; `deleted` is None, or when, who, why."""
+    if that is known; `deleted` is None, or when, who, why, and when its files were given up, if they were."""
 
     kind: ClassVar[str] = "model version"
     created_s: float
@@ -100,6 +100,11 @@ class VersionRecord(Record):
     run_id: str | None = None
     source: dict[str, Any] | None = None
     deleted: dict[str, Any] | None = None
+
+    @property
+    def is_purged(self) -> bool:
+        """Were its files given up for good?"""
+        return self.deleted is not None and "purged_s" in self.deleted
 
     def value(self) -> dict[str, Any]:
         whole = {"v": RECORD_VERSION, **{each.name: getattr(self, each.name) for each in fields(self)}}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from mlflowish.errors import IntegrityError, NotFoundError
 from mlflowish.registry.listing import Listing, cell, utc
 from mlflowish.registry.rules import ARCHIVED, NONE, StageRules
 from mlflowish.registry.shelf import Shelf
@@ -62,7 +64,8 @@ class ModelVersion:
     @property
     def stored(self) -> StoredModel:
         """The model's files and manifest; costs one read, once."""
-        return _opened(self.store, self.manifest_ref)
+        with self._naming_what_fails():
+            return _opened(self.store, self.manifest_ref)
 
     @property
     def signature(self) -> Any:
@@ -93,7 +96,24 @@ class ModelVersion:
 
     def load(self, *, allow_pickle: bool | None = None) -> Any:
         """The model, as `mf.load_model` gives it."""
-        return self.stored.load(allow_pickle=allow_pickle)
+        stored = self.stored
+        with self._naming_what_fails():
+            return stored.load(allow_pickle=allow_pickle)
+
+    @contextlib.contextmanager
+    def _naming_what_fails(self) -> Iterator[None]:
+        """An object that is not there, or damaged, says nothing of the model that needs it."""
+        try:
+            yield
+        except (NotFoundError, IntegrityError) as error:
+            if self.record.is_purged:
+                why = "its files were purged, so it cannot be loaded again"
+            else:
+                why = f"{error.message.rstrip('.')}. `mlflowish fsck` says what else is not as it should be"
+            raise type(error)(
+                f"{self.name} version {self.version} cannot be loaded from {self.store.url}: {why}",
+                **{**error.data, "model": self.name, "version": self.version},
+            ) from error
 
     def lineage(self) -> Lineage:
         """What it was made by and from: calls of steps, their code and their data (`mf.lineage.of`)."""

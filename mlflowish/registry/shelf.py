@@ -70,10 +70,11 @@ class Shelf:
         if found is None:
             raise self._no_version(number)
         if found.deleted is not None:
+            back = f"Bring it back with mf.registry.restore({self.name!r}, {number})"
             raise NotFoundError(
                 f"{self.name} version {number} was deleted on {utc(found.deleted['time_s']):%Y-%m-%d %H:%M} UTC by "
                 f"{found.deleted['who']}{_because(found.deleted['comment'])}. "
-                f"Bring it back with mf.registry.restore({self.name!r}, {number})",
+                + ("Its files were purged: it cannot be brought back" if found.is_purged else back),
                 model=self.name,
                 version=number,
             )

@@ -16,7 +16,7 @@ class Transition:
     """One event in the life of a version.
 
     `action`: "registered", "moved", "displaced" (another version took its exclusive stage), "requested", "approved",
-    "rejected", "withdrawn", "deleted", "restored", "alias set" or "alias removed". `from_stage` is None for a
+    "rejected", "withdrawn", "deleted", "restored", "purged", "alias set" or "alias removed". `from_stage` is None for a
     registration, `to_stage` for a deletion; they are equal when the event moved nothing. `sequence` counts the events
     of the model from 1 on, without a gap. `time` is in UTC.
     """

@@ -31,6 +31,7 @@ class Open:
         self.block = catalog.transaction()
         self.tx: Transaction = self.block.__enter__()
         self.slot = slot
+        self.base = catalog.history.view().base.slot  # what it reads rests on the checkpoint of this slot
         self.writes: dict[str, Any] = {}
         self.reads: set[str] = set()
         self.prefixes: set[str] = set()
@@ -76,8 +77,8 @@ class CatalogMachine(RuleBasedStateMachine):
         self.written.append(written)
 
     def could_read(self, slot: int, read: Callable[[], Any], expected: Any) -> bool:
-        """Whether a state could be read. What is older than the floor can, as far as a handle has it still, and never
-        as another state than it was."""
+        """Whether a state could be read. What rests on a slot below the floor can, as far as a handle has it still, and
+        never as another state than it was."""
         try:
             assert read() == expected
         except NotFoundError as error:
@@ -101,14 +102,14 @@ class CatalogMachine(RuleBasedStateMachine):
     def get(self, one: Open, key: str) -> None:
         if key in one.writes:
             assert one.tx.get(key) == one.writes[key]
-        elif self.could_read(one.slot, lambda: one.tx.get(key), self.states[one.slot + 1].get(key)):
+        elif self.could_read(one.base, lambda: one.tx.get(key), self.states[one.slot + 1].get(key)):
             one.reads.add(key)
 
     @rule(one=transactions, prefix=PREFIXES)
     def scan(self, one: Open, prefix: str) -> None:
         expected = {**self.states[one.slot + 1], **one.writes}
         found = sorted((key, value) for key, value in expected.items() if value is not None and key.startswith(prefix))
-        if self.could_read(one.slot, lambda: list(one.tx.scan(prefix)), found):
+        if self.could_read(one.base, lambda: list(one.tx.scan(prefix)), found):
             one.prefixes.add(prefix)
 
     @rule(one=transactions, key=KEYS)

@@ -291,3 +291,16 @@ def test_a_snapshot_that_outlived_a_cleaning_says_so_and_does_not_speak_of_damag
     with pytest.raises(NotFoundError, match="cleaned up to slot 127"):
         dict(snapshot.scan())
     assert dict(other.snapshot().scan()) == dict(catalog.snapshot().scan())
+
+
+def test_a_reader_that_never_commits_reads_on_after_a_cleaning(
+    catalog: Catalog, other: Catalog, storage: Storage
+) -> None:
+    fill(catalog, 70)
+    assert other.snapshot().slot == 69  # stands upon the checkpoint of slot 63
+    for _ in range(3):
+        states = fill(catalog, 70)
+        other.snapshot()  # it has read every record, and none of the checkpoints
+        clean_now(catalog)
+        assert dict(other.snapshot().scan()) == states[-1]
+        assert other.snapshot().get("k/never") is None

@@ -92,3 +92,5 @@ def use_everything():
     registry.request("churn", 4, "staging", who="ann")
     registry.delete("churn", 3)
     registry.restore("churn", 3)
+    registry.delete("churn", 3)
+    registry.purge("churn", 3)

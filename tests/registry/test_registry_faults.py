@@ -1,0 +1,243 @@
+"""Every fault at every storage call of what changes a registry, and of a collection beside it: all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlflowish as mf
+from mlflowish.errors import MlflowishError
+from mlflowish.storage import Capabilities, LocalStorage, MemoryStorage, ObjectStore, Storage
+from mlflowish.testing.faults import At, Call, Fault, FaultyStorage
+from mlflowish.testing.storage_suite import fork
+
+FAULTS = [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.TORN, Fault.TWICE, Fault.DELAY, Fault.STALE_LIST, Fault.FULL]
+KILLS = [Fault.KILL_BEFORE, Fault.KILL_AFTER]
+SAMPLE = 15  # of the storage calls, an ordinary run tries one in so many
+
+
+class FarStorage(MemoryStorage):
+    """Memory that says of itself what a bucket says."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(append=False)
+
+
+def register(store: mf.Store) -> None:
+    mf.register_model("churn", max, stage="staging", alias="new", store=store)
+
+
+def begin_a_model(store: mf.Store) -> None:
+    mf.register_model("another", max, stage="production", store=store)
+
+
+def promote(store: mf.Store) -> None:
+    mf.registry.transition("churn", 1, "production", comment="better", store=store)
+
+
+def move_the_alias(store: mf.Store) -> None:
+    mf.registry.set_alias("churn", "champion", 1, store=store)
+
+
+def delete(store: mf.Store) -> None:
+    mf.registry.delete("churn", 1, store=store)
+
+
+def restore(store: mf.Store) -> None:
+    mf.registry.restore("churn", 3, store=store)
+
+
+def several(store: mf.Store) -> None:
+    with mf.transaction(store):
+        promote(store)
+        move_the_alias(store)
+        restore(store)
+
+
+def collect(store: mf.Store) -> None:
+    mf.gc(store, dry_run=False, grace=0)
+
+
+CHANGES = [register, begin_a_model, promote, move_the_alias, delete, restore, several]
+OPERATIONS = [*CHANGES, collect]
+
+
+def open_on(storage: Storage) -> mf.Store:
+    """A store whose every storage call goes through this one."""
+    store = mf.Store(f"memory://{uuid.uuid4().hex}")
+    store.storage = storage
+    store.objects = ObjectStore(storage, is_doomed=store._is_doomed)
+    return store
+
+
+def fill(storage: Storage) -> None:
+    """Three versions, the second in production, the third deleted; and an object that nothing names."""
+    store = open_on(storage)
+    for model in (len, sum, sorted):
+        mf.register_model("churn", model, store=store)
+    mf.registry.transition("churn", 2, "production", store=store)
+    mf.registry.set_alias("churn", "champion", 2, store=store)
+    mf.registry.delete("churn", 3, store=store)
+    store.objects.put(b"of nobody")
+    store.close()
+
+
+def copied(template: Storage, target: Storage) -> Storage:
+    for info in template.list(""):
+        target.put(info.path, template.get(info.path))
+    return target
+
+
+def state_of(store: mf.Store) -> dict[str, Any]:
+    """What the registry says, without times and names of objects."""
+    return {key: _timeless(value) for key, value in store.catalog.snapshot().scan("models/")}
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        hidden = ("time_s", "created_s", "since_s", "manifest", "refs")
+        return {name: _timeless(item) for name, item in value.items() if name not in hidden}
+    return value
+
+
+def require_whole(storage: Storage) -> mf.Store:
+    """A fresh handle, of a store that is sound, in which every version that is there can be loaded."""
+    store = open_on(storage)
+    report = mf.fsck(store)
+    assert report.is_sound, report.to_table()
+    for model in mf.registry.models(store=store):
+        for version in mf.registry.versions(model.name, deleted=True, store=store):
+            assert callable(version.load())
+    return store
+
+
+def calls_of(operation: Callable[[mf.Store], None], inner: Storage) -> list[Call]:
+    counted = FaultyStorage(inner)
+    store = open_on(counted)
+    operation(store)
+    calls = list(counted.calls)
+    store.close()
+    return calls
+
+
+def matters(fault: Fault, call: Call) -> bool:
+    """Does the fault do anything to such a call?"""
+    writes = call.operation in ("put", "put_if_absent", "stage.write", "stage.commit", "append.write", "open_append")
+    if fault in (Fault.TORN, Fault.FULL):
+        return writes
+    if fault is Fault.STALE_LIST:
+        return call.operation == "list"
+    return fault not in (Fault.TWICE, Fault.DELAY) or writes or call.operation == "delete"
+
+
+def chosen(calls: list[Call], fault: Fault, every: int) -> list[Call]:
+    return [call for call in calls if matters(fault, call)][_number(fault) % every :: every]
+
+
+def _number(fault: Fault) -> int:
+    return [*FAULTS, *KILLS].index(fault)
+
+
+def require_all_or_nothing(
+    operation: Callable[[mf.Store], None],
+    inner: Storage,
+    error: MlflowishError | None,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    call: Call,
+) -> None:
+    store = require_whole(inner)
+    found = state_of(store)
+    if operation is collect:
+        assert found == before, call
+    elif error is None:
+        assert found == after, call
+    elif error.data.get("outcome") == "unknown":
+        assert found in (before, after), call
+    else:
+        assert found == before, (call, error)
+    if operation is not collect and found == before:
+        operation(store)
+        assert state_of(store) == after, call
+    for _ in range(2):  # in a bucket, what the first one marks the second one deletes
+        collect(store)
+    named = {name for _, value in store.catalog.snapshot().scan("models/versions/") for name, _ in value["refs"]}
+    assert {info.path.rpartition("/")[2] for info in inner.list("objects")} == named, call
+    store.close()
+    require_whole(inner).close()
+
+
+def try_faults(make: Callable[[], Storage], operation: Callable[[mf.Store], None], fault: Fault, every: int) -> None:
+    template = make()
+    fill(template)
+    before, done = state_of(open_on(template)), copied(template, make())
+    calls = calls_of(operation, done)
+    after = state_of(open_on(done))
+    for call in chosen(calls, fault, every):
+        inner = copied(template, make())
+        faulty = open_on(FaultyStorage(inner, At(call.number, fault), delay_s=0.001))
+        error: MlflowishError | None = None
+        try:
+            operation(faulty)
+        except MlflowishError as raised:
+            error = raised
+        require_all_or_nothing(operation, inner, error, before, after, call)
+
+
+def memory() -> Storage:
+    return MemoryStorage(f"registry-faults-{uuid.uuid4().hex}")
+
+
+def far() -> Storage:
+    return FarStorage(f"registry-faults-{uuid.uuid4().hex}")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_at_some_calls_leaves_all_of_it_or_nothing(operation: Callable[[mf.Store], None], fault: Fault) -> None:
+    try_faults(memory, operation, fault, SAMPLE)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("make", [memory, far])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_at_any_call_leaves_all_of_it_or_nothing(
+    make: Callable[[], Storage], operation: Callable[[mf.Store], None], fault: Fault
+) -> None:
+    try_faults(make, operation, fault, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("operation", [register, several, collect])
+@pytest.mark.parametrize("every", [25, pytest.param(1, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("fault", KILLS)
+def test_death_at_a_call_leaves_all_of_it_or_nothing(
+    tmp_path: Path, operation: Callable[[mf.Store], None], fault: Fault, every: int
+) -> None:
+    def make() -> LocalStorage:
+        return LocalStorage(tmp_path / uuid.uuid4().hex, fsync="never")
+
+    template = memory()
+    fill(template)
+    before, done = state_of(open_on(template)), copied(template, make())
+    calls = calls_of(operation, done)
+    after = state_of(open_on(done))
+    for call in chosen(calls, fault, every):
+        inner = copied(template, make())
+        plan = At(call.number, fault)
+        child = fork(lambda inner=inner, plan=plan: operation(open_on(FaultyStorage(inner, plan))))  # type: ignore[misc]
+        status = os.waitpid(child, 0)[1]
+        # A read of what is not there raises, and is not followed by anything.
+        assert os.WTERMSIG(status) == signal.SIGKILL or fault is Fault.KILL_AFTER, call
+        store = open_on(inner)
+        error = None if state_of(store) == after else mf.StorageError("killed", outcome="unknown")
+        require_all_or_nothing(operation, inner, error, before, after, call)
