@@ -331,4 +331,12 @@ def test_the_report_shows_itself(tmp_path):
     assert "would free" in str(report)
     assert "objects" in report._repr_html_()
     assert report.document()["dry_run"] is True
-    assert report.to_table().column("what") == ["evicted", "objects", "waiting", "remains", "records"]
+    assert report.to_table().column("what") == [
+        "evicted",
+        "purged",
+        "objects",
+        "waiting",
+        "remains",
+        "log",
+        "records",
+    ]
