@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from mlflowish.models import Model as Model
     from mlflowish.models import Signature as Signature
     from mlflowish.models import infer_signature as infer_signature
+    from mlflowish.pipelines import Observer as Observer
+    from mlflowish.pipelines import Pipeline as Pipeline
+    from mlflowish.pipelines import PipelineRun as PipelineRun
+    from mlflowish.pipelines import Plan as Plan
+    from mlflowish.pipelines import on_exit as on_exit
+    from mlflowish.pipelines import pipeline as pipeline
+    from mlflowish.pipelines import when as when
     from mlflowish.registry import load_model as load_model
     from mlflowish.registry import log_model as log_model
     from mlflowish.registry import register_model as register_model
@@ -155,6 +162,10 @@ _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.executors", name) for name in ("Future", "Resources", "executor")},
     **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
+    **{
+        name: ("mlflowish.pipelines", name)
+        for name in ("Observer", "Pipeline", "PipelineRun", "Plan", "on_exit", "pipeline", "when")
+    },
     **{name: ("mlflowish.registry", name) for name in ("load_model", "log_model", "register_model")},
     **{name: ("mlflowish.reproduction", name) for name in ("Reproduction", "reproduce")},
     **{name: ("mlflowish.steps", name) for name in ("Call", "Explanation", "Step", "accept", "accepted", "step")},

@@ -30,8 +30,10 @@ FUNCTIONS = [
     "infer_signature",
     "join",
     "load_model",
+    "on_exit",
     "partitions",
     "per_worker",
+    "pipeline",
     "register_digester",
     "register_model",
     "reproduce",
@@ -39,6 +41,7 @@ FUNCTIONS = [
     "transaction",
     "union",
     "use",
+    "when",
 ]
 TRACKING = [*FLUENT, "compare_runs", "export_runs", "search_runs", "sync"]
 METHODS = ["call", "explain", "fingerprint", "forget", "history", "is_cached", "map", "submit"]
@@ -46,6 +49,7 @@ REGISTRY = [name for name in mf.registry.__all__ if name.islower() and name not 
 DOCUMENTED = (
     {name: getattr(mf, name) for name in [*FUNCTIONS, *TRACKING]}
     | {f"Step.{name}": inspect.getattr_static(mf.Step, name) for name in METHODS}
+    | {f"Pipeline.{name}": inspect.getattr_static(mf.Pipeline, name) for name in ("graph", "plan", "run")}
     | {f"registry.{name}": getattr(mf.registry, name) for name in REGISTRY}
 )
 

@@ -77,6 +77,8 @@ def _step(walk: Walk, number: int, obj: Any, label: str) -> bytes:
     inner = obj.fn
     walk.guards.probe(lambda: id(obj.fn), id(inner))
     # What its author declared to be part of its identity is part of that of its callers.
+    if (extras := getattr(getattr(obj, "identifier", None), "extra_values", None)) is not None:
+        walk.guards.probe(extras, extras())
     declared = b"".join(walk.edge(item, f"{label}.{name}") for name, item in getattr(obj, "declared", ()))
     return b"step" + walk.edge(inner, label) + declared
 

@@ -21,7 +21,7 @@ from mlflowish.maintenance.reach import live_calls, name_of, named_objects, obje
 from mlflowish.registry.purging import deleted_before, purge_if_deleted_before, version_key
 from mlflowish.registry.records import VersionRecord
 from mlflowish.storage import LocalStorage
-from mlflowish.store import Store, as_store
+from mlflowish.store import Store, as_store, forgetting
 from mlflowish.store import entries as records
 from mlflowish.store.layout import read_layout
 
@@ -125,8 +125,10 @@ class _Collection:
                 present[name_of(info)] = info.size_bytes
         return present
 
-    def _evict(self, leaving: Iterable[Candidate]) -> None:
+    def _evict(self, leaving: Collection[Candidate]) -> None:
         journals = self.store.journals("calls")
+        for tag in {candidate.tag for candidate in leaving}:
+            forgetting.note(self.store, tag)
         for candidate in leaving:
             self.watch.advance()
             journals.append(candidate.key, records.pack_tombstone([candidate.id], candidate.tag))

@@ -15,7 +15,7 @@ from mlflowish.maintenance.checking import Check
 from mlflowish.maintenance.reach import by_key, references
 from mlflowish.steps import code as codes
 from mlflowish.storage import ObjectRef
-from mlflowish.store import dooms, remembered
+from mlflowish.store import Store, dooms, forgetting, remembered
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
 from mlflowish.tracking.records import unpack_batch, unpack_chunk, unpack_lines
@@ -136,6 +136,7 @@ _FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
     codes.KIND: _fault_by(codes.KeptCode.unpacked),
     codes.SOURCES: _source_fault,
     "used": _used_fault,
+    forgetting.KIND: lambda key, payload: "" if len(payload) == 16 else f"its payload has {len(payload)} bytes",
     dooms.KIND: _fault_by(dooms.unpack_doom),
     remembered.KIND: _fault_by(remembered.unpacked),
     "runs": _fault_by(unpack_batch),
@@ -151,8 +152,13 @@ def _check_objects(check: Check, journals: Journals, entry: Entry, present: dict
         if present.get(ref.name) != ref.size_bytes and (what := _missing(check, ref)):
             tombstone = records.pack_tombstone([entry.id], records.step_tag(entry.meta.step))
             path = f"calls/{entry.key.hex()}"
-            check.found("object-missing", path, what, partial(journals.append, entry.key, tombstone))
+            check.found("object-missing", path, what, partial(_remove, check.store, entry.key, tombstone))
             return
+
+
+def _remove(store: Store, key: bytes, tombstone: bytes) -> None:
+    forgetting.note(store, tombstone[1:9])
+    store.journals("calls").append(key, tombstone)
 
 
 def _missing(check: Check, ref: ObjectRef) -> str:

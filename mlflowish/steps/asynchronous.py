@@ -18,6 +18,7 @@ from mlflowish.steps.mapping import checked
 from mlflowish.steps.options import Options
 from mlflowish.steps.rows import Rows
 from mlflowish.steps.running import pause_s, seeding, timed_out
+from mlflowish.steps.tracing import recorder
 from mlflowish.steps.wrapper import Step
 
 T = TypeVar("T")
@@ -34,7 +35,11 @@ class AsyncStep(Step[..., Any]):
         else:
             self._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", None)
 
-    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        tracing = recorder.get()
+        return self._value(args, kwargs) if tracing is None else tracing.call(self, args, kwargs)
+
+    async def _value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return (await self.call(*args, **kwargs)).value
 
     async def call(self, /, *args: Any, **kwargs: Any) -> Call:
@@ -79,6 +84,8 @@ class AsyncStep(Step[..., Any]):
 
     def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
         """`map`, with `first` in front of the arguments of every call."""
+        if (tracing := recorder.get()) is not None:
+            return tracing.map(self, first, iterables, common)
         rows = rows_of(self.name, iterables)
         return self._gathered(rows, [(*first, *row) for row in rows], common)
 
@@ -95,7 +102,8 @@ class AsyncGeneratorStep(AsyncStep):
     stored as they came."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return self._items(args, kwargs)
+        tracing = recorder.get()
+        return self._items(args, kwargs) if tracing is None else tracing.call(self, args, kwargs)
 
     async def _items(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncIterator[Any]:
         for item in (await self.call(*args, **kwargs)).value:

@@ -38,6 +38,10 @@ def step(
     lock: bool | float = False,
     format: str | None = None,
     store: Any = None,
+    cpus: float | None = None,
+    memory: int | str | None = None,
+    gpus: int = 0,
+    limits: str | Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
@@ -60,6 +64,10 @@ def step(
     lock: bool | float = False,
     format: str | None = None,  # noqa: A002  the promised name of the option
     store: Any = None,
+    cpus: float | None = None,
+    memory: int | str | None = None,
+    gpus: int = 0,
+    limits: str | Sequence[str] = (),
 ) -> Any:
     """Make a function a step: each call is computed once, and read back whenever code and arguments mean the same.
 
@@ -84,6 +92,8 @@ def step(
       call one computes, the others wait (a number: length
       of the lease in seconds).
     - `format`: the codec of the result. `store`: where results go, instead of the active store.
+    - `cpus`, `memory` (bytes, or "4 GB"), `gpus`: what a submitted call takes while it runs. `limits`: names of which
+      it takes one each ("database"); `mf.executor(limits={"database": 2})` says how many there are (1).
 
     Works on functions, methods, coroutine functions, generators (drained; what is returned can be read again and again,
     and by `next()`) and callable objects, in modules, scripts and notebooks. InvalidInputError for what
@@ -113,6 +123,10 @@ def step(
         lock=lock,
         format=format,
         store=store,
+        cpus=cpus,
+        memory=memory,
+        gpus=gpus,
+        limits=limits,
     )
     if function is _NOT_GIVEN:
         return lambda decorated: _make(decorated, options)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import digest
 from mlflowish.hashing.parts import diff
-from mlflowish.steps import accepting, parts, writing
+from mlflowish.steps import accepting, parts
 from mlflowish.steps.keys import argument_digests
+from mlflowish.steps.reference import Reference, described
 from mlflowish.store import Entry, Meta
 
 if TYPE_CHECKING:
@@ -81,7 +82,11 @@ class Explanation:
 
 def explain(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
     """Compare the call with what is stored of its step."""
-    identity = step.identify(args, kwargs)
+    return explain_identity(step, step.identify(args, kwargs))
+
+
+def explain_identity(step: Step[..., Any], identity: Identity) -> Explanation:
+    """The same for a call that is identified already, some of whose arguments may be references."""
     if not step.options.cache:
         return Explanation(step.name, False, "the step has cache=False: it always runs")
     if identity.key is None:
@@ -128,10 +133,12 @@ def _unusable(step: Step[..., Any], entry: Entry) -> str:
 
 
 def _present(step: Step[..., Any], identity: Identity) -> Meta:
-    digests = argument_digests(step.identifier.names, identity.values, identity.token)
+    values = identity.values
+    if identity.token[:1] == b"S":  # plain values that rest in their entries
+        values = tuple(value.load(step.store) if type(value) is Reference else value for value in values)
+    digests = argument_digests(step.identifier.names, values, identity.token)
     arguments = tuple(
-        (name, digest.hex(), writing.described(name, value))
-        for (name, digest), value in zip(digests, identity.values, strict=True)
+        (name, digest.hex(), described(name, value)) for (name, digest), value in zip(digests, values, strict=True)
     )
     assert identity.fingerprint is not None
     extras = tuple((name, digest(value).hex()) for name, value in step.identifier.extra_values())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlflowish.executors import Future, active_executor
 from mlflowish.steps.bound import check_class_is_there
 from mlflowish.steps.rows import Rows
+from mlflowish.steps.tracing import recorder
 
 if TYPE_CHECKING:
     from mlflowish.steps.wrapper import Step
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def submit(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
     """A future of the call; futures among its arguments are waited for and replaced by their results."""
+    if (tracing := recorder.get()) is not None:
+        return cast(Future, tracing.call(step, args, kwargs))
     check_class_is_there(step, args, kwargs)
     waited: list[Future] = []
     _collect(args, waited)
@@ -32,7 +35,7 @@ def submit(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
             return asyncio.run(_collected(result))
         return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
-    return executor.submit(work, after=tuple(waited))
+    return executor.submit(work, after=tuple(waited), resources=step.options.resources)
 
 
 def rows_of(name: str, iterables: tuple[Any, ...]) -> Rows:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlflowish.errors import InvalidInputError, NotFoundError, StepError, StorageError
 from mlflowish.executors import Future, active_executor
 from mlflowish.steps.fanout import submit
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.rows import Rows
+from mlflowish.steps.tracing import recorder
 from mlflowish.store import remembered
 from mlflowish.store.distant import trusting
 from mlflowish.units import Results, clashes_in
@@ -27,6 +28,8 @@ def map_step(
 
     Equal items are submitted once: those that come later read back, as new objects, what the first has stored.
     """
+    if (tracing := recorder.get()) is not None:
+        return cast(list[Any], tracing.map(step, first, iterables, common))
     size = 1
     if "batch" in common and not step.identifier.binding.takes("batch"):
         size, common = _checked_size(common["batch"]), {name: x for name, x in common.items() if name != "batch"}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflowish.errors import InvalidInputError
+from mlflowish.executors.resources import ONE_CPU, Resources
 from mlflowish.store import Store
 
 LEASE_S = 10.0
@@ -35,6 +36,7 @@ class Options:
     lock: float | None = None
     format: str | None = None
     store: Any = None
+    resources: Resources = ONE_CPU
 
 
 def checked(
@@ -54,6 +56,10 @@ def checked(
     lock: bool | float,
     format: str | None,  # noqa: A002  the promised name of the option
     store: Any,
+    cpus: float | None = None,
+    memory: int | str | None = None,
+    gpus: int = 0,
+    limits: str | Sequence[str] = (),
 ) -> Options:
     """The options as one record.
 
@@ -89,6 +95,7 @@ def checked(
         lease_s,
         format,
         store,
+        ONE_CPU if (cpus, memory, gpus, limits) == (None, None, 0, ()) else _resources(cpus, memory, gpus, limits),
     )
     _check_contradictions(options)
     return options
@@ -111,6 +118,13 @@ def _check_contradictions(options: Options) -> None:
                 "Leave one of them out.",
                 option=option,
             )
+
+
+def _resources(cpus: float | None, memory: int | str | None, gpus: int, limits: str | Sequence[str]) -> Resources:
+    try:
+        return Resources(1 if cpus is None else cpus, memory, gpus, limits)  # type: ignore[arg-type]  # checked there
+    except InvalidInputError as error:
+        raise InvalidInputError(f"step(cpus=, memory=, gpus=, limits=): {error}", **error.data) from error
 
 
 def _seconds(value: Any, option: str, *, zero: bool = False) -> float:

@@ -7,7 +7,7 @@ bytes), or the digest may have changed since (code in the value was edited), the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from mlflowish.codecs import decode
 from mlflowish.errors import MlflowishError, ResultGoneError
 from mlflowish.hashing.identified import OTHER, PLAIN, SCALAR, still_identified
 from mlflowish.hashing.writer import Done
+from mlflowish.steps import writing
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.keys import arguments_token
 from mlflowish.steps.loading import load_value
 from mlflowish.steps.provenance import SHARED, remember
 from mlflowish.steps.sources import Source, sources_of
-from mlflowish.store import Entry, Store
+from mlflowish.store import Entry, Meta, Store
 
 if TYPE_CHECKING:
     from mlflowish.steps.calls import Call
@@ -50,14 +51,17 @@ class Reference:
     kind: str
     code: tuple[tuple[str, str, bytes], ...] = ()
     inline: tuple[str, bytes] | None = field(default=None, repr=False)
+    description: str = field(default="", compare=False)  # one line about the result
 
     @classmethod
-    def to(cls, entry: Entry) -> Reference:
-        """The reference to the result that an entry holds."""
-        meta = entry.meta
+    def to(cls, entry: Entry, meta: Meta | None = None) -> Reference:
+        """The reference to the result that an entry holds; `meta` is the entry's, if it was parsed already."""
+        meta = meta or entry.meta
         small = not entry.objects and not entry.executes_code and len(entry.head) <= _INLINE_BYTES
         inline = (entry.codec, entry.head) if small else None
-        return cls(entry.key, entry.id, meta.output, meta.output_kind, meta.output_code, inline)
+        return cls(
+            entry.key, entry.id, meta.output, meta.output_kind, meta.output_code, inline, meta.output_description
+        )
 
     def load(self, store: Store) -> Any:
         """The value: new and the caller's own, each time. ResultGoneError if it cannot be had any more."""
@@ -104,7 +108,18 @@ class Reference:
     @property
     def holds_files(self) -> bool:
         """Is a file or folder in it, which loading puts back where it belongs? True where that is not known."""
-        return not self.kind or any(module == _FILES or not module for module, _, _ in self.code)
+        if not self.code:
+            return not self.kind
+        return any(module == _FILES or not module for module, _, _ in self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A value that is at hand, for an argument of a call by reference, and the key of the call that it is part of the
+    result of: numbers and texts do not tell that themselves."""
+
+    value: Any
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,7 @@ class Outcome:
     duration_s: float
     reason: str | None = None
     run_id: str | None = None
+    observed: tuple[tuple[str, str, bytes], ...] = ()  # what has to be unchanged before the result may be used again
 
     def load(self, store: Store) -> Any:
         """The value, wherever it is."""
@@ -141,7 +157,7 @@ class Miss:
         step, identity, store = self.step, self.identity, self.step.store
         load = _Loader(store)
         args, kwargs = load.all_in(self.args), load.all_in(self.kwargs)
-        if load.loaded:
+        if args is not self.args or kwargs is not self.kwargs:
             values = step.identifier.values_of(args, kwargs)
             sources = _sources(step.identifier.names, identity.values, values)
             identity = _Referring(identity.key, values, identity.fingerprint, identity.token, identity.reason, sources)
@@ -156,20 +172,45 @@ def find_by_reference(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[
     entry = step.find_entry(step.store, identity)
     if entry is None:
         return Miss(step, args, kwargs, identity)
-    reference = Reference.to(entry)
+    meta = entry.meta
+    reference = Reference.to(entry, meta)
     if reference.holds_files:
         try:
             reference.load(step.store)
         except ResultGoneError as error:
             step.warn(f"its stored result is computed again: {error}")
             return Miss(step, args, kwargs, identity)
-    meta = step.note_hit_by_reference(identity, entry)
-    return Outcome(reference, ABSENT, True, identity.hex, step.name, meta.duration_s, None, meta.run_id)
+    step.note_hit_by_reference(identity, meta)
+    return Outcome(reference, ABSENT, True, identity.hex, step.name, meta.duration_s, None, meta.run_id, entry.observed)
 
 
 def identify_by_reference(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Identity:
     """Who a call is, some of whose arguments are references: the key is that of the call with the loaded values."""
     return step.identify(args, kwargs, _Loader(step.store).token)
+
+
+def items_of(iterable: Any, store: Store) -> Any:
+    """The items of a stored result, each knowing where it is from; anything else as it is."""
+    if type(iterable) is not Reference:
+        return iterable
+    loaded = iterable.load(store)
+    return [Known(item, iterable.key) for item in loaded] if isinstance(loaded, Iterable) else loaded
+
+
+def described(name: str, value: Any) -> str:
+    """One line about an argument that may be a reference."""
+    told = writing.described(name, value)
+    return value.description if type(value) is Reference and not writing.sounds_secret(name) else told
+
+
+def token_of(store: Store, names: Sequence[str], values: Sequence[Any]) -> bytes:
+    """What arguments add to a key, some of which are references."""
+    return _Loader(store).token(names, values)
+
+
+def load_all(value: Any, store: Store) -> Any:
+    """The value with every reference in it loaded, also inside lists, tuples and dicts."""
+    return _Loader(store).all_in(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +244,7 @@ class _Loader:
     def _argument(self, value: Any) -> Any:
         if type(value) is Reference:
             return self._digest_unless(value, (SCALAR,))
+        # A `Known` within is replaced by its value there, too.
         return _replaced(value, lambda reference: self._digest_unless(reference, (SCALAR, PLAIN)))
 
     def _digest_unless(self, reference: Reference, kinds: tuple[str, ...]) -> Any:
@@ -213,14 +255,14 @@ class _Loader:
         return self.load(reference)
 
 
-def references_in(value: Any) -> Iterator[tuple[str, Reference]]:
+def references_in(value: Any) -> Iterator[tuple[str, Reference | Known]]:
     """Every reference in a value, also inside lists, tuples and dicts, with its place: `("[0]['x']", reference)`."""
-    if type(value) is Reference:
+    if type(value) in _STANDING:
         yield "", value
     elif _may_hold(value):
         members = value.items() if type(value) is dict else enumerate(value)
         for name, member in members:
-            if type(member) is Reference or _may_hold(member):
+            if type(member) in _STANDING or _may_hold(member):
                 shown = f"{name!r:.60}" if type(name) in SHARED else type(name).__name__
                 yield from ((f"[{shown}]{place}", found) for place, found in references_in(member))
 
@@ -230,13 +272,19 @@ def _may_hold(value: Any) -> bool:
     if type(value) not in _CONTAINERS:
         return False
     kinds = set(map(type, value.values() if type(value) is dict else value))
-    return Reference in kinds or not kinds.isdisjoint(_CONTAINERS)
+    return not kinds.isdisjoint(_HOLDING)
+
+
+_STANDING = frozenset({Reference, Known})
+_HOLDING = _STANDING | _CONTAINERS
 
 
 def _replaced(value: Any, replace: Callable[[Reference], Any]) -> Any:
     """The value with `replace(reference)` for each reference in it; itself if it has none."""
     if type(value) is Reference:
         return replace(value)
+    if type(value) is Known:
+        return value.value
     if not _may_hold(value) or next(references_in(value), None) is None:
         return value
     if type(value) is dict:
@@ -258,18 +306,24 @@ def _sources(names: Sequence[str], referring: Sequence[Any], values: Sequence[An
 
 
 def _outcome(step: Step[..., Any], store: Store, call: Call) -> Outcome:
-    reference = None
-    if call.uncached_reason is None and call.key is not None:
-        reference = _stored(store, call)
-    value = call.value if reference is None else ABSENT
-    return Outcome(reference, value, call.hit, call.key, step.name, call.duration_s, call.uncached_reason, call.run_id)
+    entry = _stored(store, call) if call.uncached_reason is None and call.key is not None else None
+    return Outcome(
+        Reference.to(entry) if entry is not None else None,
+        call.value if entry is None else ABSENT,
+        call.hit,
+        call.key,
+        step.name,
+        call.duration_s,
+        call.uncached_reason,
+        call.run_id,
+        entry.observed if entry is not None else (),
+    )
 
 
-def _stored(store: Store, call: Call) -> Reference | None:
+def _stored(store: Store, call: Call) -> Entry | None:
     assert call.key is not None
     try:
         entries = store.entries(bytes.fromhex(call.key))
-        found = next((entry for entry in entries if entry.meta.output == call.output), None)
-        return None if found is None else Reference.to(found)
+        return next((entry for entry in entries if entry.meta.output == call.output), None)
     except MlflowishError:  # out of reach since it was stored: the value is here, and is passed on itself
         return None

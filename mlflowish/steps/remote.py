@@ -164,7 +164,7 @@ def submit_away(
     """A future of a call on an executor of other processes; done at once if the result is stored."""
     departure = Departure(step, [(args, kwargs)], executor.on_mismatch)
     departure.is_single = True
-    return executor.submit(departure, after=waited)
+    return executor.submit(departure, after=waited, resources=step.options.resources)
 
 
 def submit_batch(

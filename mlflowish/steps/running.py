@@ -66,7 +66,7 @@ def _bounded(function: Callable[[], Any], timeout_s: float, step: str) -> Any:
     thread.start()
     thread.join(min(timeout_s, threading.TIMEOUT_MAX))
     if not outcome:
-        _interrupt(thread)
+        interrupt(thread.ident)
         raise timed_out(step, timeout_s)
     succeeded, result = outcome[0]
     if succeeded:
@@ -78,8 +78,9 @@ class _GiveUp(BaseException):
     """Ends a step whose time is up: not an Exception, so that the step's own handlers let it pass."""
 
 
-def _interrupt(thread: threading.Thread) -> None:
+def interrupt(thread_id: int | None) -> None:
+    """Let a thread give up at its next bytecode."""
     import ctypes
 
-    if thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_GiveUp))
+    if thread_id is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(_GiveUp))

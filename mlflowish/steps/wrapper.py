@@ -28,6 +28,7 @@ from mlflowish.steps.options import Options
 from mlflowish.steps.provenance import SHARED, remember
 from mlflowish.steps.reloading import follow_autoreload
 from mlflowish.steps.running import run
+from mlflowish.steps.tracing import recorder
 from mlflowish.steps.travelling import by_name, has_name, named
 from mlflowish.store import Entry, Store, as_store, remembered
 from mlflowish.store.context import CallNote, on_call
@@ -64,6 +65,9 @@ class Step(Generic[P, R]):
     # -- calling -----------------------------------------------------------------------------------
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if (tracing := recorder.get()) is not None:
+            node: R = tracing.call(self, args, kwargs)
+            return node
         identity = self.identifier.identify(args, kwargs)
         found = self._look_up(identity)
         value: R = found[1] if found is not None else self.compute(identity, args, kwargs).value
@@ -103,6 +107,8 @@ class Step(Generic[P, R]):
         self, args: tuple[Any, ...], kwargs: dict[str, Any], token_of: Tokenizer = arguments_token
     ) -> Identity:
         """Who a call is that is asked about, and not simply made."""
+        if (tracing := recorder.get()) is not None:
+            tracing.question(self, "call, is_cached or explain")
         check_class_is_there(self, args, kwargs)
         return self.identifier.identify(args, kwargs, token_of)
 
@@ -129,25 +135,23 @@ class Step(Generic[P, R]):
         """Let the step around this call, whoever listens, and whoever asks for a producer later, know of it."""
         if type(value) not in SHARED:
             remember(value, key.hex(), codec=entry.codec, size_bytes=len(entry.head))
-        self._tell_hit(key, entry)
+        self._tell_hit(key, entry.meta if on_call.get() is not None else None)
 
-    def _tell_hit(self, key: bytes, entry: Entry) -> None:
+    def _tell_hit(self, key: bytes, meta: Meta | None) -> None:
         if (frame := current_frame.get()) is not None:
             frame.children.append(key.hex())
-        if on_call.get() is not None:
-            meta = entry.meta
+        if meta is not None and on_call.get() is not None:
             tell(CallNote(key.hex(), self.name, True, meta.duration_s, meta.output))
 
-    def note_hit_by_reference(self, identity: Identity, entry: Entry) -> Meta:
+    def note_hit_by_reference(self, identity: Identity, meta: Meta) -> None:
         """The same for a hit whose value stays where it is."""
         assert identity.key is not None
         store = self.store
-        self._tell_hit(identity.key, entry)
+        self._tell_hit(identity.key, meta)
         if self.identifier.noted_in is not store:
             self.note_code(store, identity)
         if remembered.waiting:
             remembered.write_down(store)
-        return entry.meta
 
     @property
     def declared(self) -> list[tuple[str, Any]]:

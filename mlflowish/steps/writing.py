@@ -144,7 +144,9 @@ def _host() -> str:
 
 def described(name: str, value: Any) -> str:
     """One line about an argument; nothing of a value whose name sounds like a secret."""
-    return "(hidden)" if sounds_secret(name) else describe(value)
+    if sounds_secret(name):
+        return "(hidden)"
+    return describe(value)
 
 
 def sounds_secret(name: str) -> bool:

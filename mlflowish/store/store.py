@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mlflowish.errors import InvalidInputError, MlflowishError
 from mlflowish.store import entries as records
+from mlflowish.store import forgetting
 from mlflowish.store.entries import Entry, Event, Part
 from mlflowish.store.layout import FORMAT_VERSION, create_layout, read_layout
 
@@ -196,6 +197,7 @@ class Store:
     def forget(self, key: bytes, entry_ids: Sequence[bytes], *, step: str) -> None:
         """Remove these entries of a key: they never hit again. Their objects stay until garbage collection."""
         if entry_ids:
+            forgetting.note(self, records.step_tag(step))
             self.journals("calls").append(key, records.pack_tombstone(entry_ids, records.step_tag(step)))
 
     def calls(self, step: str | None = None) -> Iterator[Entry | Event]:

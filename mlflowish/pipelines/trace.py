@@ -1,0 +1,319 @@
+"""The graph of a pipeline as its body says it: traced before anything runs.
+
+Specs stand in the order of the body, so whatever one depends on comes before it: there are no cycles to look for, but
+in what the body builds itself. A group is a run of specs with a gate in front: a nested pipeline, or a branch of
+`when`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.errors import InvalidInputError
+from mlflowish.pipelines.items import item
+from mlflowish.pipelines.nodes import Node, index_of, trace_of
+from mlflowish.steps.bound import check_class_is_there
+from mlflowish.steps.fanout import rows_of
+from mlflowish.steps.tracing import recorder
+from mlflowish.steps.wrapper import Step
+
+if TYPE_CHECKING:
+    from mlflowish.pipelines.definition import Pipeline
+
+CALL, MAP, ENTER, LEAVE, CHOOSE, JOIN = "call", "map", "enter", "leave", "choose", "join"
+"""Kinds of specs: a call; a call for each item of a node; the gate and the end of a nested pipeline; the gate and the
+end of a `when`."""
+
+_CONTAINERS = frozenset({list, tuple, dict, set})
+_HOLDERS = _CONTAINERS | {Node}
+_DEEPEST = 100
+_INSIDE = ("mlflowish.steps.", "mlflowish.pipelines.")
+
+
+class Spec:
+    """One unit of work as the body wrote it; `deps` are the places of the specs that it waits for."""
+
+    __slots__ = ("args", "deps", "file", "group", "kind", "kwargs", "label", "line", "opens", "step")
+
+    def __init__(
+        self, kind: str, label: str, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], deps: tuple[int, ...]
+    ) -> None:
+        self.kind = kind
+        self.label = label
+        self.step = step
+        self.args = args
+        self.kwargs = kwargs
+        self.deps = deps
+        self.group = 0
+        self.opens: tuple[int, ...] = ()  # the groups whose gate or end it is
+        self.file = ""
+        self.line = 0
+
+    @property
+    def place(self) -> str:
+        """Where the body says it, for people."""
+        return f"{os.path.basename(self.file)}, line {self.line}"
+
+
+class Group:
+    """A nested pipeline or a branch: the specs from `first` up to `last`. The whole trace is group 0."""
+
+    __slots__ = ("exports", "first", "gate", "is_branch", "last", "leave", "outputs", "parent", "pipeline", "result")
+
+    def __init__(self, pipeline: Pipeline[..., Any] | None, parent: int, gate: int, first: int) -> None:
+        self.pipeline = pipeline
+        self.is_branch = pipeline is None
+        self.parent = parent
+        self.gate = gate
+        self.leave = -1
+        self.first = first
+        self.last = first
+        self.result: Any = None
+        self.outputs: tuple[int, ...] = ()
+        self.exports: set[int] = set()
+
+
+class Trace:
+    """What the body of a pipeline called, and with what. It is the recorder while the body runs."""
+
+    def __init__(self, pipeline: Pipeline[..., Any]) -> None:
+        self.name = pipeline.name
+        self.specs: list[Spec] = []
+        self.groups = [Group(pipeline, -1, -1, 0)]
+        self.endings: list[Callable[[Any], Any]] = []
+        self._group = 0
+
+    def body(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run the body of the pipeline, and take down what it calls."""
+        top = self.groups[0]
+        assert top.pipeline is not None
+        token = recorder.set(self)
+        try:
+            result = top.pipeline.fn(*args, **kwargs)
+        finally:
+            recorder.reset(token)
+        self._close(top, result)
+
+    # -- what the body calls -----------------------------------------------------------------------
+
+    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
+        """A node for `step(*args, **kwargs)`."""
+        found: dict[int, None] = {}
+        spec = Spec(CALL, step.name.rpartition(".")[2], step, self._taken(args, found), self._taken(kwargs, found), ())
+        return self._add_call(spec, found)
+
+    def map(
+        self, step: Step[..., Any], first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]
+    ) -> Any:
+        """A node for the list of results when an iterable is a node; else a list with a node for each item."""
+        if "batch" in common and not step.identifier.binding.takes("batch"):
+            common = {
+                name: value for name, value in common.items() if name != "batch"
+            }  # each item is a call of its own
+        if not any(type(items) is Node for items in iterables):
+            return [self.call(step, (*first, *row), common) for row in rows_of(step.name, iterables)]
+        found: dict[int, None] = {}
+        taken = tuple(self._taken(each, found) for each in (first, iterables, common))
+        spec = Spec(MAP, f"{step.name.rpartition('.')[2]}.map", step, taken, {}, ())
+        return self._add_call(spec, found, like=(*first, *iterables))
+
+    def _add_call(self, spec: Spec, found: dict[int, None], like: tuple[Any, ...] | None = None) -> Node:
+        self._place(spec)
+        args, kwargs = (spec.args, spec.kwargs) if like is None else (like, spec.args[2])
+        try:
+            spec.step.identifier.binding.bind(*args, **kwargs)
+        except TypeError as error:
+            raise self._wrong(spec, f"the arguments do not fit: {error}") from error
+        check_class_is_there(spec.step, args, kwargs)
+        return Node(self, self._add(spec, found))
+
+    def question(self, step: Step[..., Any], name: str) -> None:
+        """Refused: there are no values yet."""
+        file, line = _place_outside()
+        raise InvalidInputError(
+            f"{name} of {step.name} was asked in the body of the pipeline {self.name} ({os.path.basename(file)}, line "
+            f"{line}), where nothing has run. Call the step itself; {self.name}.plan(...) tells what is stored.",
+            step=step.name,
+            file=file,
+            line=line,
+        )
+
+    def item(self, node: Node, key: Any) -> Node:
+        """A node for a part of a node."""
+        spec = Spec(CALL, f"{self.specs[index_of(node)].label}[{key!r:.40}]", item, (node, key), {}, ())
+        found = {index_of(node): None}
+        self._taken((node, key), found)
+        self._place(spec)
+        return Node(self, self._add(spec, found))
+
+    def parts_of(self, node: Node) -> int | None:
+        """How many parts the result has by the annotation of its step: `-> tuple[A, B]`; None if that says nothing."""
+        spec = self.specs[index_of(node)]
+        if spec.kind != CALL or spec.step is item:
+            return None
+        try:
+            annotation = typing.get_type_hints(spec.step.fn).get("return")
+        except Exception:  # noqa: BLE001  hints are the user's code, and may name what is not there at run time
+            return None
+        parts = typing.get_args(annotation) if typing.get_origin(annotation) is tuple else ()
+        return len(parts) if parts and Ellipsis not in parts else None
+
+    def nested(self, pipeline: Pipeline[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a pipeline inside this one: its nodes are ours, behind a gate."""
+        found: dict[int, None] = {}
+        enter = Spec(ENTER, pipeline.label, pipeline, self._taken(args, found), self._taken(kwargs, found), ())
+        self._place(enter)
+        if sum(group.pipeline is pipeline for group in self._enclosing()) > _DEEPEST:
+            raise self._wrong(enter, f"{pipeline.name} calls itself without end, which is a cycle")
+        pipeline.parameters.check(args, kwargs, place=enter.place)
+        gate = self._add(enter, found)
+        leave = Spec(LEAVE, pipeline.label, pipeline, (), {}, ())
+        leave.file, leave.line = enter.file, enter.line
+        enter.opens = leave.opens = (len(self.groups),)
+        group = self._open(Group(pipeline, self._group, gate, gate + 1), lambda: pipeline.fn(*args, **kwargs))
+        group.leave = self._add(leave, dict.fromkeys(self._members(group)))
+        return group.result
+
+    def when(self, condition: Any, then: Any, otherwise: Any) -> Any:
+        """A node for the result of the branch that the condition chooses; of a plain condition, the result itself."""
+        if type(condition) is not Node:
+            chosen = then if condition else otherwise
+            return _body_of(chosen)()
+        found: dict[int, None] = {}
+        choose = Spec(CHOOSE, "when", None, (self._taken(condition, found),), {}, ())
+        self._place(choose)
+        gate = self._add(choose, found)
+        branches = []
+        for branch in (then, otherwise):
+            choose.opens += (len(self.groups),)
+            group = Group(None, self._group, gate, len(self.specs))
+            branches.append(self._open(group, _body_of(branch)))
+        join = Spec(JOIN, "when", None, tuple(group.result for group in branches), {}, ())
+        join.file, join.line = choose.file, choose.line
+        deps = {gate: None, **{output: None for group in branches for output in group.outputs}}
+        return Node(self, self._add(join, deps))
+
+    # -- putting it together -----------------------------------------------------------------------
+
+    def _open(self, group: Group, body: Callable[[], Any]) -> Group:
+        outer, self._group = self._group, len(self.groups)
+        self.groups.append(group)
+        try:
+            result = body()
+            self._close(group, result)
+        finally:
+            self._group = outer
+        return group
+
+    def _close(self, group: Group, result: Any) -> None:
+        found: dict[int, None] = {}
+        group.result = self._taken(result, found, place=f"the result of {self.name}")
+        group.outputs = tuple(found)
+        group.last = len(self.specs)
+
+    def _add(self, spec: Spec, found: dict[int, None]) -> int:
+        group = self.groups[self._group]
+        for dep in found:
+            if self.specs[dep].group != self._group:
+                self._check_branch(spec, dep)
+        # Whatever stands behind the gate already has waited for it.
+        if group.gate >= 0 and not any(dep > group.gate for dep in found):
+            found[group.gate] = None
+        spec.deps = tuple(found)
+        spec.group = self._group
+        self.specs.append(spec)
+        return len(self.specs) - 1
+
+    def _check_branch(self, spec: Spec, dep: int) -> None:
+        """Note what is used outside of its nested pipeline; refuse what is used outside of its branch."""
+        around = {id(group) for group in self._enclosing()}
+        group = self.groups[self.specs[dep].group]
+        while id(group) not in around:
+            if group.is_branch and spec.kind not in (JOIN, LEAVE):
+                raise self._wrong(
+                    spec,
+                    f"{self.specs[dep].label} ({self.specs[dep].place}) may not run, because it belongs to a branch of "
+                    "mf.when. Return it from the branch, and use what mf.when returns",
+                )
+            if spec.kind != LEAVE:
+                group.exports.add(dep)
+            group = self.groups[group.parent]
+
+    def _enclosing(self) -> Iterable[Group]:
+        number = self._group
+        while number >= 0:
+            yield self.groups[number]
+            number = self.groups[number].parent
+
+    def _members(self, group: Group) -> Iterable[int]:
+        """The specs of a group, with one for each pipeline nested in it."""
+        at = group.first
+        inner = {other.gate: other for other in self.groups if not other.is_branch and other.gate >= group.first}
+        while at < group.last:
+            nested = inner.get(at)
+            at = nested.leave if nested is not None else at
+            yield at
+            at += 1
+
+    def _taken(self, value: Any, found: dict[int, None], *, place: str = "", depth: int = 0) -> Any:
+        """The value as it is now, whatever the body does with its containers later; its nodes are added to `found`."""
+        kind = type(value)
+        if kind is Node:
+            if trace_of(value) is not self:
+                raise InvalidInputError(
+                    f"{value!r} belongs to another run of a pipeline, and was used in {self.name}. Nodes have no "
+                    "meaning outside of the body that made them.",
+                )
+            found[index_of(value)] = None
+            return value
+        if kind not in _CONTAINERS:
+            return value
+        if depth > _DEEPEST:
+            raise InvalidInputError(
+                f"In the pipeline {self.name} ({_shown(*_place_outside())}) {place or 'an argument'} contains itself, "
+                "or is nested without end: that is a cycle.",
+                pipeline=self.name,
+            )
+        members = value.values() if kind is dict else value
+        if _HOLDERS.isdisjoint(map(type, members)):
+            return value if kind is tuple else value.copy()
+        if kind is dict:
+            return {name: self._taken(each, found, place=place, depth=depth + 1) for name, each in value.items()}
+        if kind is set and Node in set(map(type, members)):
+            raise InvalidInputError(
+                f"In the pipeline {self.name} ({_shown(*_place_outside())}) a set holds nodes; use a list.",
+                pipeline=self.name,
+            )
+        return kind(self._taken(each, found, place=place, depth=depth + 1) for each in members)
+
+    def _place(self, spec: Spec) -> None:
+        spec.file, spec.line = _place_outside()
+
+    def _wrong(self, spec: Spec, what: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"{spec.label} in the pipeline {self.name} ({spec.place}): {what}.",
+            step=spec.label,
+            pipeline=self.name,
+            file=spec.file,
+            line=spec.line,
+        )
+
+
+def _body_of(branch: Any) -> Callable[[], Any]:
+    return branch if callable(branch) and type(branch) is not Node else lambda: branch
+
+
+def _place_outside() -> tuple[str, int]:
+    """Where the user's code is that called us."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(_INSIDE):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def _shown(file: str, line: int) -> str:
+    return f"{os.path.basename(file)}, line {line}"
