@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from mlflowish.hashing import builtin, instances
+from mlflowish.hashing.plain import plain_digest
 from mlflowish.hashing.tree import Expand, Walk
 from mlflowish.hashing.writer import Done, Node, head, silent
 
@@ -93,7 +94,7 @@ def _library_expander(cls: type) -> Expand | None:
     return None
 
 
-def _registered_expand(value: Any, walk: Walk) -> Node:
+def _registered_expand(value: Any, walk: Walk) -> Node | Done:
     return _tagged("registered", value, _registered[type(value)](value), walk)
 
 
@@ -103,14 +104,16 @@ def _proxy_expand(value: Any, walk: Walk) -> Node | Done:
     return expander(type(native))(native, walk)
 
 
-def _own_expand(value: Any, walk: Walk) -> Node:
+def _own_expand(value: Any, walk: Walk) -> Node | Done:
     return _tagged("own", value, value.__mlf_digest__(), walk)
 
 
-def _tagged(tag: str, value: Any, content: Any, walk: Walk) -> Node:
+def _tagged(tag: str, value: Any, content: Any, walk: Walk) -> Node | Done:
     if content is value:
         walk.refuse(value, "its digester returned the object itself")
-    return Node(head(tag, *walk.identity(type(value))), (content,), silent)
+    node = Node(head(tag, *walk.identity(type(value))), (content,), silent)
+    found = plain_digest(content)  # as a rule: no need to come back for it
+    return node if found is None else node.close([found])
 
 
 def _code_expand(value: Any, walk: Walk) -> Done:

@@ -57,8 +57,7 @@ def remember(key: bytes, content: bytes) -> None:
 
 
 def write_down(store: Store) -> None:
-    """Put what waits into the store, which is there. Results do not depend on it: a store that cannot be written is no
-    error."""
+    """Put what waits into the store. Results do not depend on it: a store that cannot be written is no error."""
     while waiting:
         try:
             key, content = waiting.popitem()
@@ -66,6 +65,7 @@ def write_down(store: Store) -> None:
             return
         record: Any = msgpack.packb([content])
         try:
+            store.create()
             store.journals(KIND).append(key, record)
         except MlflowishError as error:
             _log.info("It was not recorded which content %d files have: %s", len(waiting) + 1, error)

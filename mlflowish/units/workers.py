@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -22,6 +23,7 @@ class PerWorker(Generic[P, T]):
     def __init__(self, function: Callable[P, T]) -> None:
         functools.update_wrapper(self, function)
         self.fn = function
+        self._id = uuid.uuid4().hex
         self._clear()
 
     def _clear(self) -> None:
@@ -53,7 +55,7 @@ class PerWorker(Generic[P, T]):
         module, qualname = self.fn.__module__, self.fn.__qualname__
         if module != "__main__" and _by_name(module, qualname) is self:
             return _by_name, (module, qualname)
-        return type(self), (self.fn,)
+        return _arrived, (self._id, self.fn)
 
     def __repr__(self) -> str:
         return f"<per_worker {self.fn.__qualname__}>"
@@ -79,6 +81,20 @@ def per_worker(function: Callable[P, T]) -> PerWorker[P, T]:
     [3, 6]
     """
     return PerWorker(function)
+
+
+_here: dict[tuple[str, str], PerWorker[Any, Any]] = {}
+
+
+def _arrived(token: str, function: Callable[..., Any]) -> PerWorker[Any, Any]:
+    """The one of this process, however often it is unpickled here; a new definition of the name takes its place."""
+    name = (function.__module__, function.__qualname__)
+    found = _here.get(name)
+    if found is None or found._id != token:
+        found = PerWorker(function)
+        found._id = token
+        _here[name] = found
+    return found
 
 
 def _by_name(module: str, qualname: str) -> Any:

@@ -147,6 +147,20 @@ def test_a_step_with_a_parameter_named_batch_gets_it(write):
         mf.step(shout).map(mf.files("*.txt"), batch=0)
 
 
+def test_what_is_known_of_files_is_written_into_a_store_that_is_whole(write, store, tmp_path):
+    Path("large.bin").write_bytes(os.urandom(1 << 19))
+    os.utime("large.bin", ns=(10**18 + 1, 10**18 + 1))
+    time.sleep(2.1)
+
+    @mf.step(cache=False)
+    def size(file):
+        return len(file.read_bytes())
+
+    assert size.map(mf.files("*.bin")) == [1 << 19]
+    assert len(list(store.journals("files").scan())) == 1
+    assert not mf.fsck(store).findings
+
+
 # -- failures ------------------------------------------------------------------------------------------
 
 
@@ -312,6 +326,15 @@ def test_a_failed_set_up_is_tried_again_and_kinds_of_arguments_are_told_apart():
     with pytest.raises(OSError, match="not yet"):
         fragile(1)
     assert (fragile(1), fragile(1), fragile(1.0), fragile(True)) == (int, int, float, bool)
+
+
+def test_what_arrives_by_value_is_built_once_however_often_it_arrives():
+    import cloudpickle
+
+    sent = [cloudpickle.dumps(mf.per_worker(lambda name: [name])) for _ in range(2)]
+    first, again, newer = (pickle.loads(one) for one in (sent[0], sent[0], sent[1]))
+    assert first("a") is again("a")
+    assert newer("a") is not first("a")
 
 
 @mf.per_worker
