@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflowish.maintenance import du as du
     from mlflowish.maintenance import fsck as fsck
     from mlflowish.maintenance import gc as gc
+    from mlflowish.maintenance import retain as retain
     from mlflowish.models import Model as Model
     from mlflowish.models import Signature as Signature
     from mlflowish.models import infer_signature as infer_signature
@@ -160,7 +161,7 @@ _UNITS = (
 _HOMES: dict[str, tuple[str, str]] = {
     **{name: ("mlflowish.errors", name) for name in _ERRORS},
     **{name: ("mlflowish.executors", name) for name in ("Future", "Resources", "executor")},
-    **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc")},
+    **{name: ("mlflowish.maintenance", name) for name in ("du", "fsck", "gc", "retain")},
     **{name: ("mlflowish.models", name) for name in ("Model", "Signature", "infer_signature")},
     **{
         name: ("mlflowish.pipelines", name)

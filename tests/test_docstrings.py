@@ -36,6 +36,7 @@ FUNCTIONS = [
     "pipeline",
     "register_digester",
     "register_model",
+    "retain",
     "reproduce",
     "step",
     "transaction",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -83,6 +83,35 @@ def gc(
     rows = [(row["what"], f"{row['count']:,}", size(row["bytes"])) for row in report.to_table()]
     print_table("Would go" if report.dry_run else "Gone", ("what", "count", "bytes"), rows, numbers=("count", "bytes"))
     print_facts([("gc", str(report)), *([("", "nothing was changed; --delete does it")] if report.dry_run else [])])
+
+
+@click.command()
+@click.option("--delete", "--yes", "delete", is_flag=True, help="Do it. Without this it only says what would happen.")
+@click.option("--older-than", metavar="AGE", help="Delete runs that ended longer ago: 90d, 12h.")
+@click.option("-e", "--experiment", multiple=True, help="Only runs of this experiment; may be given again.")
+@click.option("--keep-last", type=click.IntRange(min=0), metavar="N", help="Keep the N newest of each experiment.")
+@click.option("--keep-best", type=click.IntRange(min=0), metavar="N", help="Keep the N best of each, by --by.")
+@click.option("--by", metavar="ORDER", help="What makes a run good: 'metrics.loss asc'.")
+@click.option("--purge-after", metavar="AGE", help="Purge for good what has been deleted for longer.")
+@click.option("--console-after", metavar="AGE", help="Let text go that older runs printed.")
+@click.option("--hardware-after", metavar="AGE", help="Let series of the machine go that older runs have.")
+@click.option("--grace", metavar="AGE", default="1h", show_default=True, help="Touch nothing younger.")
+@store_options
+@json_option
+def retain(delete: bool, experiment: tuple[str, ...], location: Location, as_json: bool, **policy: Any) -> None:
+    """Let runs go by policy. Says what would happen, until --delete is given."""
+    from mlflowish.maintenance import retain as let_go
+
+    with _watching() as watch:
+        report = let_go(location.open(), dry_run=not delete, experiment=experiment or None, watch=watch, **policy)
+    if as_json:
+        print_json(report.document())
+        return
+    rows = [(v.action, v.run_id, v.name, v.experiment, v.why) for v in report.verdicts[:_MOST_ROWS]]
+    title = "Would happen" if report.dry_run else "Done"
+    if rows:
+        print_table(title, ("what", "run", "name", "experiment", "why"), rows)
+    print_facts([("retain", str(report)), *([("", "nothing was changed; --delete does it")] if report.dry_run else [])])
 
 
 @click.command()

@@ -17,7 +17,7 @@ import click
 from mlflowish.cli.demo import demo
 from mlflowish.cli.entries import forget, show, steps
 from mlflowish.cli.explain import explain
-from mlflowish.cli.keeping import du, fsck, gc
+from mlflowish.cli.keeping import du, fsck, gc, retain
 from mlflowish.cli.lineage import lineage
 from mlflowish.cli.models import hooks, models, promote
 from mlflowish.cli.reproduce import reproduce
@@ -40,7 +40,7 @@ _COMMANDS = (
     *(demo, status, steps, show, explain, lineage, reproduce, forget),
     *(runs, compare, export_runs, sync),
     *(models, promote, hooks),
-    *(compact, du, gc, fsck),
+    *(compact, du, gc, retain, fsck),
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -24,6 +24,7 @@ from mlflowish.storage import LocalStorage
 from mlflowish.store import Store, as_store, forgetting
 from mlflowish.store import entries as records
 from mlflowish.store.layout import read_layout
+from mlflowish.tracking.purging import remove_buried
 
 SEAL_S = 1.0  # the seal of an object moves its time of modification by up to a second
 ASIDE_KEPT_S = 7 * DAY_S  # damaged bytes are kept for somebody to look at
@@ -94,6 +95,8 @@ class _Collection:
     def run(self, *, dry_run: bool) -> GcReport:
         if not dry_run:
             self.store.flush()
+            self.watch.begin("purged runs")
+            remove_buried(self.store, wait_s=self.policy.grace_s if self.waits else 0.0)
         self.watch.begin("results")
         leaving = evictions(live_calls(self.store), self.policy, self.now_s)
         deleted = self._deleted_versions()

@@ -11,6 +11,7 @@ from mlflowish.store import Store
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
 from mlflowish.tracking import artifact_refs
+from mlflowish.tracking.purging import buried_runs
 from mlflowish.tracking.reading import read_runs
 
 
@@ -66,6 +67,9 @@ def name_of(info: ObjectInfo) -> str:
 def references(store: Store) -> Iterator[tuple[str, ObjectRef]]:
     """Every object that runs and values of the catalog name, with who does: `runs/<id>`, or the key of the value."""
     for record in read_runs(store, deleted=True):
+        for ref in record.refs:
+            yield f"runs/{record.run_id}", ref
+    for record in buried_runs(store):  # purged, and their records are still there
         for ref in record.refs:
             yield f"runs/{record.run_id}", ref
     for key, value in store.catalog.snapshot().scan(""):

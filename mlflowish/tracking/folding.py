@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlflowish.storage import ObjectRef
+from mlflowish.tracking.burial import DROP, PURGE, is_buried
 from mlflowish.tracking.host import Process
 from mlflowish.tracking.records import Batch, Event, Last
 
@@ -127,7 +128,13 @@ def unique(batches: Iterable[Batch]) -> list[Batch]:
 
 
 def fold(run_id: bytes, batches: Iterable[Batch]) -> RunRecord | None:
-    """The run that these batches tell of; None if none of them says that it began."""
+    """The run that these batches tell of; None if none of them says that it began, or if it was purged."""
+    known = unique(batches)
+    return None if is_buried(known) else fold_all(run_id, known)
+
+
+def fold_all(run_id: bytes, batches: Iterable[Batch]) -> RunRecord | None:
+    """The same, of a purged run too: what it named is there until its records are removed."""
     state = _State()
     known = unique(batches)
     ordered = sorted(
@@ -155,7 +162,7 @@ class _State:
         self.models: dict[str, LoggedModel] = {}
         self.datasets: dict[tuple[str, str, str | None], Dataset] = {}
         self.facts: dict[str, dict[str, Any]] = {}
-        self.is_deleted = False
+        self.is_deleted = self.is_remainder = False
         self.began: dict[bytes, tuple[bytes, Process, int]] = {}
         self.ended: dict[bytes, Event] = {}
         self.signs_us: dict[bytes, int] = {}
@@ -189,6 +196,8 @@ class _State:
             return None
         sessions = tuple(self._session(session_id) for session_id in self.began)
         status, end_us, reason = _verdict(sessions)
+        if not sessions and self.is_remainder:
+            status, end_us, reason = KILLED, max(self.signs_us.values()), "what was known of it before was purged"
         origin = start.body.get("forked_from")
         return RunRecord(
             run_id=run_id,
@@ -272,6 +281,15 @@ class _State:
     def take_life(self, event: Event) -> None:
         self.is_deleted = bool(event.body.get("deleted"))
 
+    def take_purge(self, event: Event) -> None:
+        """Of a run whose records were removed, and that something came of later."""
+        if self.start is None and isinstance(event.body.get("start"), Mapping):
+            self.start = Event("start", int(event.body["start_us"]), dict(event.body["start"]))
+            self.is_deleted, self.is_remainder = bool(event.body.get("deleted")), True
+
+    def take_drop(self, event: Event) -> None:
+        """Compactions obey it: it changes nothing of the run."""
+
     def take_end(self, event: Event) -> None:
         # What somebody said who found the process dead counts only if it had nothing to say itself.
         session_id = event.body["session"]
@@ -288,6 +306,8 @@ _TAKERS: dict[str, Callable[[_State, Event], None]] = {
     "input": _State.take_input,
     "fact": _State.take_fact,
     "life": _State.take_life,
+    PURGE: _State.take_purge,
+    DROP: _State.take_drop,
     "end": _State.take_end,
 }
 EVENT_KINDS = ("session", *_TAKERS)

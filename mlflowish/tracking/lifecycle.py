@@ -16,6 +16,7 @@ from mlflowish.store import Store, as_store
 from mlflowish.store.context import Around, register_carrier
 from mlflowish.tracking import reading
 from mlflowish.tracking.active import ActiveRun, begin_run, ending_of, resume_run
+from mlflowish.tracking.burial import is_buried
 from mlflowish.tracking.capture import Watched, finish_describing
 from mlflowish.tracking.folding import FINISHED
 from mlflowish.tracking.ids import new_run_id, new_run_name
@@ -256,6 +257,18 @@ def _set_life(run_id: str, where: Store | str | os.PathLike[str] | None, *, dele
     batch = Batch(os.urandom(16), 0, (Event("life", _now_us(), {"deleted": deleted}),))
     store.create()
     store.journals(RUNS).append(bytes.fromhex(run_id), pack_batch(batch))
+    if not deleted:
+        _require_unburied(store, run_id, batch)
+
+
+def _require_unburied(store: Store, run_id: str, restored: Batch) -> None:
+    """Whoever purges it at this very moment may not have seen that it was restored: then one of the two is told."""
+    others = [batch for batch in reading.read_batches(store, run_id) if batch.writer != restored.writer]
+    if is_buried(others):
+        raise StateError(
+            f"Run {run_id} in {store.url} was being purged when it was restored: look whether it is whole",
+            run_id=run_id,
+        )
 
 
 def _now_us() -> int:

@@ -59,6 +59,11 @@ def read_run(store: Store, run_id: str) -> RunRecord:
     return record
 
 
+def read_batches(store: Store, run_id: str) -> list[Batch]:
+    """What is known of a run as it was told: one batch for each spool file, and what was said about it later."""
+    return _batches(store, require_run_id(run_id))
+
+
 def find_run(store: Store, text: str) -> RunRecord:
     """The run with this id, this beginning of an id, or this name; InvalidInputError if that is not one."""
     if is_run_id(text):

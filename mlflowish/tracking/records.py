@@ -213,7 +213,7 @@ def pack_lines(lines: Lines) -> bytes:
     return _packed((VERSION, lines.writer, lines.number, lines.rows))
 
 
-def unpack_lines(payload: bytes) -> Lines:
+def unpack_lines(payload: Buffer) -> Lines:
     """Console text or calls in a payload."""
     writer, number, rows = _fields(payload, 3)
     try:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from damages import DAMAGES
+from run_worlds import check_gone, check_staying, fill_runs, ids_of_going, retain_runs
 from worlds import LARGE, check_values, fill, kept, ramp, shared, small
 
 import mlflowish as mf
@@ -26,7 +27,7 @@ KEPT = {"gc": 7, "repair": 8}  # results that are there before, and stay
 
 def prepare(root: Path, scenario: str) -> None:
     with mf.Store(root) as store:
-        fill(store)
+        fill_runs(store) if scenario == "retain" else fill(store)
         if scenario == "gc":
             ramp.forget(LARGE), ramp.forget(LARGE + 3), small.forget(4)
             shared.forget("a", LARGE)
@@ -39,7 +40,9 @@ def prepare(root: Path, scenario: str) -> None:
 
 
 def work(store: mf.Store, scenario: str) -> None:
-    if scenario == "gc":
+    if scenario == "retain":
+        retain_runs(store)
+    elif scenario == "gc":
         mf.gc(store, dry_run=False, grace=0)
     else:
         mf.fsck(store, repair=True)
@@ -53,6 +56,9 @@ def killed(root: Path, scenario: str, number: int, fault: Fault) -> None:
 
 def check(root: Path, scenario: str) -> None:
     """What was readable is, before and after the work is done again; then nothing is left to do."""
+    if scenario == "retain":
+        check_retained(root)
+        return
     warnings.simplefilter("ignore", mf.UncachedWarning)
     # A damaged object is noticed when it is loaded, which `kept` does not do.
     assert kept(mf.Store(root)) - KEPT[scenario] in ((0, 1) if scenario == "repair" else (0,)), kept(mf.Store(root))
@@ -63,6 +69,19 @@ def check(root: Path, scenario: str) -> None:
     codes = {finding.code for finding in mf.fsck(store).findings}
     assert codes <= {"quarantine"} | ({"journal-torn"} if scenario == "gc" else set()), codes
     check_values(store)
+    store.close()
+
+
+def check_retained(root: Path) -> None:
+    gone = ids_of_going(mf.Store(root))
+    check_staying(mf.Store(root))
+    assert {finding.code for finding in mf.fsck(mf.Store(root)).findings if finding.severity == "error"} == set()
+    store = mf.Store(root)
+    work(store, "retain")
+    check_staying(store)
+    check_gone(store, gone)
+    codes = {finding.code for finding in mf.fsck(store).findings}
+    assert codes <= {"journal-torn"}, codes
     store.close()
 
 

@@ -1,4 +1,4 @@
-"""kill -9 at a storage call of a collection or a repair loses nothing good, and the next run ends the work."""
+"""kill -9 at a storage call of gc, a repair or a retention loses nothing good, and the next run ends the work."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def drive(scenario: str, folder: Path, every: int) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("scenario", ["gc", "repair"])
-def test_a_kill_at_some_storage_calls(scenario: str, tmp_path: Path):
-    drive(scenario, tmp_path, 29)
+@pytest.mark.parametrize(("scenario", "every"), [("gc", 29), ("repair", 29), ("retain", 71)])
+def test_a_kill_at_some_storage_calls(scenario: str, every: int, tmp_path: Path):
+    drive(scenario, tmp_path, every)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("scenario", ["gc", "repair"])
+@pytest.mark.parametrize("scenario", ["gc", "repair", "retain"])
 def test_a_kill_at_every_storage_call(scenario: str, tmp_path: Path):
     drive(scenario, tmp_path, 1)
