@@ -326,32 +326,41 @@ def test_what_a_body_reads_by_itself_is_seen(store, tmp_path):
     assert all_of(str(folder)) == ["33", "2"]
 
 
-def test_an_observed_dependency_that_changed_is_seen(store, tmp_path, monkeypatch):
-    if sys.version_info < (3, 12):
-        pytest.skip("functions are observed by sys.monitoring, from Python 3.12 on")
-    (tmp_path / "observed_plugin.py").write_text("def run(n):\n    return n + 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
+OBSERVED = """
+import sys
+import mlflowish as mf
+import plugin
+mf.use(sys.argv[1])
 
-    @mf.step
-    def dispatch(n):
-        module = sys.modules["observed_plugin"]
-        return vars(module)["r" + "un"](n)
+@mf.step
+def dispatch(x, name):
+    import operator
+    module = operator.getitem(sys.modules, "plu" + "gin")
+    return operator.attrgetter(name)(module)(x)
 
-    @mf.pipeline
-    def dispatching(n: int):
-        return dispatch(n)
+@mf.pipeline
+def pipe(x: int):
+    return dispatch(x, "wo" + "rk")
 
-    import importlib
+run = pipe.run(1)
+print(run.result, run.is_whole_hit)
+"""
 
-    module = importlib.import_module("observed_plugin")
-    try:
-        assert dispatching(1) == 2
-        assert dispatching.run(1).is_whole_hit
-        (tmp_path / "observed_plugin.py").write_text("def run(n):\n    return n + 100\n")
-        importlib.reload(module)
-        assert dispatching(1) == 101
-    finally:
-        del sys.modules["observed_plugin"]
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="functions are observed by sys.monitoring, of Python 3.12")
+def test_an_observed_dependency_that_changed_is_seen(tmp_path):
+    (tmp_path / "main.py").write_text(OBSERVED)
+
+    def run(added):
+        (tmp_path / "plugin.py").write_text(f"def work(x):\n    return x + {added}\n")
+        command = [sys.executable, "main.py", str(tmp_path / "store")]
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert run(1) == ["2", "False"]
+    assert run(1) == ["2", "True"]
+    assert run(5) == ["6", "False"]
 
 
 def test_an_accepted_edit_keeps_the_results_and_is_passed_from_the_second_time_on(store):
