@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import json
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,25 @@ Place = tuple[str, dict[str, Any]]
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of whoever runs it."""
     os.environ["MLFLOWISH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def once_a_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """`once_a_run(name, compute)`: what `compute(folder)` gives, as JSON carries it; one worker of a run computes it,
+    the others read it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def result(name: str, compute: Callable[[Path], Any]) -> Any:
+        folder = shared / f"once-{name}"
+        folder.mkdir(exist_ok=True)
+        with open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "result.json").exists():
+                (folder / "result.json").write_text(json.dumps(compute(folder)))
+        return json.loads((folder / "result.json").read_text())
+
+    return result
 
 
 @pytest.fixture(scope="session")

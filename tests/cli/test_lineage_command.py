@@ -1,5 +1,6 @@
 """`mlflowish lineage`, as it is typed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,18 +27,8 @@ print(call.key)
 
 
 @pytest.fixture
-def chained(mlflowish: Runner, tmp_path: Path) -> str:
-    import os
-    import subprocess
-    import sys
-
-    (tmp_path / "words.txt").write_text("a b a")
-    (tmp_path / "chain.py").write_text(SCRIPT)
-    env = {**os.environ, "MLFLOWISH_STORE": str(tmp_path / "store")}
-    done = subprocess.run(
-        [sys.executable, "chain.py"], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+def chained(tmp_path: Path, left_by: Callable[..., str]) -> str:
+    return left_by(SCRIPT, tmp_path, name="chain.py", files={"words.txt": "a b a"})
 
 
 def test_the_tree_shows_what_a_result_was_made_from(mlflowish: Runner, chained: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,9 @@ mf.registry.configure("fraud", approvals=["production"])
 
 
 @pytest.fixture
-def stocked(mlflowish: Runner, tmp_path: Path) -> Runner:
+def stocked(mlflowish: Runner, tmp_path: Path, left_by: Callable[..., str]) -> Runner:
     """The command, in a folder whose store has two models."""
-    env = {**os.environ, "MLFLOWISH_STORE": str(tmp_path / "store")}
-    subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=env, check=True)
+    left_by(SCRIPT, tmp_path)
     return mlflowish
 
 

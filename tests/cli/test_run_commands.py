@@ -1,8 +1,6 @@
 """The commands about runs, as they are typed."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,11 +28,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
-def tracked(mlflowish: Runner, tmp_path: Path) -> Runner:
+def tracked(mlflowish: Runner, tmp_path: Path, left_by: Callable[..., str]) -> Runner:
     """A store with two runs that ended and one whose program was killed."""
-    (tmp_path / "tracked.py").write_text(SCRIPT)
-    env = {**os.environ, "MLFLOWISH_STORE": str(tmp_path / "store"), "MLFLOWISH_SOURCE": "0"}
-    subprocess.run([sys.executable, "tracked.py"], cwd=tmp_path, env=env, check=False)
+    left_by(SCRIPT, tmp_path, name="tracked.py", MLFLOWISH_SOURCE="0")
     return mlflowish
 
 

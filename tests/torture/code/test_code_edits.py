@@ -38,13 +38,13 @@ _FORESEEN = [parameter for parameter in _PARAMETERS if not parameter.values[1].o
 
 
 @pytest.fixture(scope="session")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def outcomes(once_a_run: Any) -> Any:
     """Outcomes of a group, run when the first of its cases asks."""
     known: dict[tuple[str, str], dict[str, runner.Outcome]] = {}
 
     def of(group: str, mode: str) -> dict[str, runner.Outcome]:
         if (group, mode) not in known:
-            known[group, mode] = runner.run(_ALL[group], tmp_path_factory.mktemp(f"{group}_{mode}"), mode)
+            known[group, mode] = once_a_run(f"{group}-{mode}", lambda folder: runner.run(_ALL[group], folder, mode))
         return known[group, mode]
 
     return of
@@ -75,8 +75,8 @@ _SAMPLED = [*_EVERY[::13], *(pair for pair in _EVERY if pair[1].observed and pai
 
 
 @pytest.fixture(scope="session")
-def sampled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, runner.Outcome]:
-    return runner.run([case for _, case in _SAMPLED], tmp_path_factory.mktemp("sample"), "step")
+def sampled(once_a_run: Any) -> Any:
+    return once_a_run("edits-sample", lambda folder: runner.run([case for _, case in _SAMPLED], folder, "step"))
 
 
 def _hits_exactly_when_it_may(found: runner.Outcome, case: Case) -> None:
@@ -99,5 +99,5 @@ def test_a_step_hits_exactly_when_it_may(outcomes: Any, group: str, case: Case) 
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{group[6:]}: {case.name}") for group, case in _SAMPLED])
-def test_a_sample_of_steps_hits_exactly_when_it_may(sampled: dict[str, runner.Outcome], case: Case) -> None:
+def test_a_sample_of_steps_hits_exactly_when_it_may(sampled: Any, case: Case) -> None:
     _hits_exactly_when_it_may(sampled[case.name], case)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,13 @@ def evaluated(python: str, hash_seed: str, *options: str) -> Digests:
 
 
 @pytest.fixture(scope="session")
-def first() -> Digests:
-    return evaluated(sys.executable, "1")
+def first(once_a_run: Callable[..., Digests]) -> Digests:
+    return once_a_run("values-1", lambda _: evaluated(sys.executable, "1"))
 
 
 @pytest.fixture(scope="session")
-def second() -> Digests:
-    return evaluated(sys.executable, "2")
+def second(once_a_run: Callable[..., Digests]) -> Digests:
+    return once_a_run("values-2", lambda _: evaluated(sys.executable, "2"))
 
 
 def own(digests: list[list[str | None]]) -> list[str | None]:
