@@ -135,7 +135,7 @@ def listed_below(url: str, options: dict[str, Any], *, depth: int | None) -> lis
     if names == {root} and found[next(iter(found))].get("type") == "file":
         return None
     files = ((name, info) for name, info in found.items() if info.get("type") == "file" and not name.endswith("/"))
-    below = ((name[len(root) :].lstrip("/"), info) for name, info in files if name.startswith(f"{root}/"))
+    below = ((name[len(root) + 1 :], info) for name, info in files if name.startswith(f"{root}/"))
     return [(relative, look_of(url, info)) for relative, info in below if relative]
 
 

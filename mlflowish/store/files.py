@@ -159,7 +159,8 @@ class Dir:
         self.recorded: bytes | None = None  # as that of File
         if "://" in self.path:
             raise CapabilityError(
-                f"Dir({self.path!r}): folders are local; name the remote files one by one with File", path=self.path
+                f"Dir({self.path!r}): folders are local; of a remote one give the files, mf.files({self.path!r})",
+                path=self.path,
             )
 
     def files(self) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ class Results(list[Any]):
         if len(units) != len(self):
             raise InvalidInputError(f"There are {len(self)} results of {len(units)} units", found=len(self))
         self.units = list(units)
+        self._places = {unit.name: place for place, unit in enumerate(self.units)}
 
     @property
     def names(self) -> list[str]:
@@ -37,10 +38,10 @@ class Results(list[Any]):
     def __getitem__(self, place: Any) -> Any:
         if not isinstance(place, str):
             return super().__getitem__(place)
-        if place not in self.names:
-            near = nearest(place, self.names)
+        if place not in self._places:
+            near = nearest(place, self._places)
             raise NotFoundError(f"There is no result of a unit {place!r}; near: {near}", name=place, near=near)
-        return super().__getitem__(self.names.index(place))
+        return super().__getitem__(self._places[place])
 
     def __mlf_digest__(self) -> tuple[list[str], list[Any]]:
         return self.names, list(self)

@@ -70,13 +70,21 @@ class Units(Sequence[Unit]):
             return Units(partial(_sliced, self, place), f"{self._shown}[{_bounds(place)}]")
         return self.listed().units[self._place_of(place) if isinstance(place, str) else place]
 
-    def _place_of(self, name: str) -> int:
+    def __contains__(self, wanted: object) -> bool:
+        name = wanted.name if isinstance(wanted, Unit) else wanted
+        return name in self._by_name()
+
+    def _by_name(self) -> dict[str, int]:
         if self._places is None:
             self._places = {unit.name: place for place, unit in enumerate(self.listed().units)}
-        if name not in self._places:
-            near = nearest(name, self._places)
+        return self._places
+
+    def _place_of(self, name: str) -> int:
+        places = self._by_name()
+        if name not in places:
+            near = nearest(name, places)
             raise NotFoundError(f"There is no unit {name!r} in {self!r}; near: {near}", name=name, near=near)
-        return self._places[name]
+        return places[name]
 
     def filter(self, keep: str | Callable[[Unit], bool]) -> Units:
         """Those whose name matches a pattern (`"*/2024/*"`), or for which `keep(unit)` is true.

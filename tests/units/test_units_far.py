@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import sys
 import threading
 import uuid
@@ -152,6 +153,45 @@ def test_a_file_that_changes_after_it_was_listed_is_computed_as_it_is(bucket):
     assert shout(*units[0], ran=[]) == "NEWER"
     bucket.put(a=b"old")
     assert shout.map(units, ran=[]) == ["OLD"]
+
+
+def test_files_of_a_web_page_are_units(tmp_path):
+    site = tmp_path / "site"
+    (site / "in").mkdir(parents=True)
+    for name in ("a.csv", "b.txt", "in/c.csv"):
+        (site / name).write_text(name)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(site))
+
+        def log_message(self, *arguments: Any) -> None:
+            """Not in the output of the tests."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert shout.map(mf.files(f"{url}/*.csv"), ran=[]).to_dict() == {f"{url}/a.csv": "A.CSV"}
+        assert mf.files(f"{url}/**/*.csv").names == [f"{url}/a.csv", f"{url}/in/c.csv"]
+        assert mf.files(f"{url}/b.txt")[0].value.read_text() == "b.txt"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_google_says_what_a_listing_needs(gcs_url, new_process, tmp_path):
+    url, options = gcs_url
+    fs, root = distant.filesystem(f"{url}/units", options)
+    fs.pipe({f"{root}/{name}.txt": name.encode() for name in ("a", "b")})
+    ran: list[str] = []
+    units = mf.files(f"{url}/units/*.txt", **options)
+    assert shout.map(units, ran=ran) == ["A", "B"]
+    new_process()
+    assert units.preview(shout, ran=ran).column("state") == ["hit", "hit"]
+    fs.pipe(f"{root}/a.txt", b"c")
+    assert shout.map(units, ran=ran) == ["C", "B"]
+    assert sorted(ran) == ["a.txt", "a.txt", "b.txt"]
 
 
 def test_a_data_set_in_a_bucket_is_read_where_it_changed(bucket, new_process, tmp_path):

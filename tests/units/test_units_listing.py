@@ -106,6 +106,7 @@ def test_units_are_a_sequence(write):
     assert units.filter("[bc]*").names == ["b.csv", "c.csv"]
     assert units.filter(lambda unit: unit.name < "b").names == ["a.csv"]
     assert pickle.loads(pickle.dumps(units)).names == units.names
+    assert ("b.csv" in units, "d.csv" in units, units[1] in units) == (True, False, True)
     with pytest.raises(mf.NotFoundError, match=r"no unit 'd\.csv'"):
         units["d.csv"]
     with pytest.raises(IndexError):
