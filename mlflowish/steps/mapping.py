@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ from mlflowish.store.distant import trusting
 from mlflowish.units import Results, clashes_in
 
 if TYPE_CHECKING:
+    from mlflowish.steps.reference import Miss
     from mlflowish.steps.wrapper import Step
+
+_WORTH_S = 0.02  # calls that take less travel together until they take so long, or are so many
+_MOST_TOGETHER = 64
+_SHARES = 4  # batches for each worker, so that they end together
 
 
 def map_step(
@@ -102,6 +108,10 @@ class _Mapping:
         self._failures: dict[int, BaseException] = {}
         self._batch: list[int] = []
         self._started_s = time.time()
+        self._executor = active_executor()
+        self._holds = size == 1 and not self._executor.in_process
+        self._held: list[int] = []
+        self._identities: dict[int, Identity] = {}
 
     def begin(self, args: tuple[Any, ...]) -> None:
         """Look the next row up; submit it if nothing is stored."""
@@ -124,11 +134,21 @@ class _Mapping:
         else:
             if identity.key is not None and step.options.cache:
                 self._submitted[identity.key] = place
+            self._identities[place] = identity
+            self._hold_or_submit(place)
+
+    def _hold_or_submit(self, place: int) -> None:
+        """Tiny calls travel together; whether they are tiny, the first ones tell."""
+        if not self._holds or len(self._pending) < 2 * self._executor.workers:
             self._submit(place)
+            return
+        self._held.append(place)
+        if any(pending.future.done() for pending in self._pending.values()):
+            self._release()
 
     def _submit(self, place: int) -> None:
         if self._size == 1:
-            self._pending[place] = _Pending(submit(self._step, self._calls[place], self._common))
+            self._pending[place] = _Pending(self._submitted_alone(place))
             return
         self._batch.append(place)
         if len(self._batch) == self._size:
@@ -139,13 +159,63 @@ class _Mapping:
         places, self._batch = self._batch, []
         if not places:
             return
-        calls = [self._calls[place] for place in places]
-        future = active_executor().submit(lambda: [_attempted(self._step, args, self._common) for args in calls])
+        future = self._submitted_together(places)
         for number, place in enumerate(places):
-            self._pending[place] = _Pending(future, number)
+            self._pending[place] = _Pending(future, number, travels=not self._executor.in_process)
+
+    def _submitted_alone(self, place: int) -> Future:
+        if self._executor.in_process or self._identities[place].key is None:
+            return submit(self._step, self._calls[place], self._common)
+        from mlflowish.steps.remote import submit_misses
+
+        return submit_misses(self._executor, [self._miss(place)], is_single=True)
+
+    def _submitted_together(self, places: list[int]) -> Future:
+        """A future of what each call gave or raised."""
+        executor = self._executor
+        if not executor.in_process:
+            from mlflowish.steps.remote import submit_misses
+
+            return submit_misses(executor, [self._miss(place) for place in places], is_single=False)
+        calls = [self._calls[place] for place in places]
+        return executor.submit(
+            lambda: [_attempted(self._step, args, self._common) for args in calls],
+            resources=self._step.options.resources,
+        )
+
+    def _miss(self, place: int) -> Miss:
+        from mlflowish.steps.reference import Miss
+
+        return Miss(self._step, self._calls[place], self._common, self._identities.pop(place))
+
+    def _release(self) -> None:
+        """Submit what is held back, so many together as makes the journey worth it."""
+        self._holds, held, self._held = False, self._held, []
+        duration_s = _duration_s([pending.future for pending in self._pending.values()])
+        worth = max(1, min(_MOST_TOGETHER, int(_WORTH_S / duration_s)))
+        self._size = max(1, min(worth, len(held) // (_SHARES * self._executor.workers)))
+        for place in held:
+            self._submit(place)
+        self._send()
+        self._size = worth
 
     def finish(self) -> list[Any]:
-        """Wait for everything, then the results; StepError if some failed."""
+        """Wait for everything, then the results; StepError if some failed. Interrupted, it takes back what it can."""
+        try:
+            return self._finished()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                for pending in self._pending.values():
+                    pending.future.cancel()
+                for pending in self._pending.values():
+                    pending.future.stop()
+            raise
+
+    def _finished(self) -> list[Any]:
+        if self._held:
+            futures = [pending.future for pending in self._pending.values()]
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
+            self._release()
         self._send()
         results, failures = self._results, self._failures
         for place, pending in self._pending.items():
@@ -177,18 +247,30 @@ class _Mapping:
         return found[1] if found is not None else submit(self._step, self._calls[place], self._common).result()
 
 
+def _duration_s(futures: list[Future]) -> float:
+    """How long one of these calls runs, as those tell that are done; long, if none of them does."""
+    from mlflowish.steps.reference import Outcome
+
+    done = [future.raw() for future in futures if future.done() and not future.cancelled() and not future.exception()]
+    known = [max(one.duration_s, 1e-6) for one in done if isinstance(one, Outcome) and not one.hit]
+    return sum(known) / len(known) if known else _WORTH_S
+
+
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A call that was submitted, by itself or as one of a batch."""
+    """A call that was submitted, by itself or as one of a batch; `travels`: the batch went to another process."""
 
     future: Future
     number: int | None = None
+    travels: bool = False
 
     def result(self) -> Any:
         """Its value, or the exception that it raised."""
         if self.number is None:
             return self.future.result()
         outcome = self.future.result()[self.number]
+        if self.travels:
+            return outcome()
         if isinstance(outcome, _Raised):
             raise outcome.error
         return outcome

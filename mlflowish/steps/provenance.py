@@ -19,6 +19,7 @@ _PLACES = (type, enum.Enum, types.ModuleType, types.FunctionType, types.BuiltinF
 _HELD = 64
 _SMALL_BYTES = 4096
 _MEMBERS = 32
+_PASSED_ON = 64
 
 _weak: dict[int, tuple[weakref.ref[Any], str]] = {}
 _held: deque[tuple[Any, str]] = deque(maxlen=_HELD)
@@ -44,6 +45,29 @@ def producer_of(value: Any) -> str | None:
     if (found := _weak.get(id(value))) is not None and found[0]() is value:
         return found[1]
     return next((key for other, key in reversed(tuple(_held)) if other is value), None)
+
+
+def producers_in(value: Any) -> tuple[tuple[Any, str], ...]:
+    """Who made an argument that is about to be copied to another process, and who its members: (place, key), the place
+    None for the argument itself."""
+    if type(value) in SHARED:
+        return ()
+    if (key := producer_of(value)) is not None:
+        return ((None, key),)
+    if type(value) not in _CONTAINERS or len(value) > _PASSED_ON:
+        return ()
+    members = value.items() if type(value) is dict else enumerate(value)
+    found = [(place, producer_of(member)) for place, member in members if type(member) not in SHARED]
+    return tuple((place, key) for place, key in found if key is not None)
+
+
+def pass_on(value: Any, producers: tuple[tuple[Any, str], ...]) -> None:
+    """Say of a copy who made what it is a copy of."""
+    for place, key in producers:
+        made = value if place is None else value[place]
+        if type(made) in _CONTAINERS:
+            _held.append((made, key))
+        _remember_weakly(made, key)
 
 
 def remember(value: Any, key: str, *, codec: str, size_bytes: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,13 @@ from blake3 import blake3
 
 from mlflowish.errors import CapabilityError, InvalidInputError
 from mlflowish.executors import Executor, Future
-from mlflowish.executors.packing import Known, Warned
+from mlflowish.executors.packing import Answer, Known, Warned, failed
 from mlflowish.hashing import Fingerprint
 from mlflowish.hashing.source import known_units, learn_units
 from mlflowish.steps.frames import Frame, current_frame
+from mlflowish.steps.keys import argument_digests
+from mlflowish.steps.lending import Lent, lend
+from mlflowish.steps.provenance import pass_on, producers_in
 from mlflowish.steps.reference import Miss, Outcome, find_by_reference
 from mlflowish.store import Store
 from mlflowish.store.context import Around, carried
@@ -35,16 +39,17 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 256
 PartDigests = tuple[tuple[str, str, bytes], ...]
-Calls = tuple[tuple[tuple[Any, ...], dict[str, Any], str | None], ...]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class Departure:
-    """Calls of one step in the driver, until they leave. One, or several that are too small to travel alone."""
+    """Calls of one step in the driver, until they leave: one, or several that are too small to travel alone."""
 
     def __init__(
-        self, step: Step[..., Any], calls: list[tuple[tuple[Any, ...], dict[str, Any]]], on_mismatch: str
+        self, step: Step[..., Any], calls: list[Arguments], on_mismatch: str, *, misses: list[Miss] | None = None
     ) -> None:
         self.step, self.calls, self._on_mismatch = step, calls, on_mismatch
+        self._misses = misses
         self.store = require_shared(step.store, step.name)
         self.__qualname__ = step.name
         self._frame = current_frame.get()
@@ -60,30 +65,36 @@ class Departure:
         return self._context.run(self._looked_up)
 
     def _looked_up(self) -> Any:
-        found = [find_by_reference(self.step, referring(args), referring(kwargs)) for args, kwargs in self.calls]
-        if not (misses := [one for one in found if isinstance(one, Miss)]):
-            return Known(self._result(found))
+        found: list[Outcome | Miss] = [*(self._misses or ())] or [
+            find_by_reference(self.step, referring(args), referring(kwargs)) for args, kwargs in self.calls
+        ]
+        self._outcomes = found
+        misses = [one for one in found if isinstance(one, Miss)]
+        if not misses:
+            return Known(self._result())
         fingerprint = misses[0].identity.fingerprint
-        packed, sent_units = _packed(self.step, fingerprint)
-        calls: Calls = tuple((miss.args, miss.kwargs, miss.identity.hex) for miss in misses)
+        packed, units = _packed(self.step, fingerprint)
         parts = tuple((part.kind, part.label, part.digest) for part in fingerprint.parts) if fingerprint else ()
         frame = (self._frame.step, self._frame.key) if self._frame is not None else None
+        calls = tuple(Sent.of(miss, self.store) for miss in misses)
         return Journey(
-            self.step.name, packed, sent_units, calls, parts, self.store, carried(), frame, self._on_mismatch
+            self.step.name, packed, units, calls, parts, self.store, carried(), frame, self._on_mismatch, self.is_single
         )
 
     def arrived(self, back: Any) -> Any:
         """What came back becomes the result: outcomes of the misses, put where they belong."""
         if self._frame is not None:
             self._frame.children.extend(back.children)
-        return back.outcomes[0] if self.is_single else list(back.outcomes)
+        arrived = iter(back.outcomes)
+        self._outcomes = [next(arrived) if isinstance(one, Miss) else one for one in self._outcomes]
+        return self._result()
 
-    def opened(self, outcome: Any) -> Any:
-        """The value that an outcome stands for, loaded when somebody asks for it."""
-        return outcome.load(self.store) if isinstance(outcome, Outcome) else [one.load(self.store) for one in outcome]
+    def _result(self) -> Any:
+        return self._outcomes[0] if self.is_single else self._outcomes
 
-    def _result(self, outcomes: list[Any]) -> Any:
-        return outcomes[0] if self.is_single else outcomes
+    def opened(self, result: Any) -> Any:
+        """The value that an outcome stands for, loaded when somebody asks for it; of several, what gives each."""
+        return result.load(self.store) if self.is_single else [partial(_open, one, self.store) for one in result]
 
     def refuse(self, error: Exception) -> Exception:
         """The error for a call that cannot travel, naming what in it is the reason."""
@@ -101,10 +112,46 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
-    """What a worker gives back: how the calls ended, and the keys of the calls that they made."""
+class Sent:
+    """The arguments of one call as they travel, its key in the driver, and who made what."""
 
-    outcomes: tuple[Outcome, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    key: str | None
+    producers: tuple[tuple[int | str, tuple[tuple[Any, str], ...]], ...]
+
+    @classmethod
+    def of(cls, miss: Miss, store: Store) -> Sent:
+        """What travels of a call that is not stored: large arguments go by way of the store."""
+        identifier, identity = miss.step.identifier, miss.identity
+        digests = {}
+        if identity.key is not None and identity.token[:1] == b"D":
+            digests = dict(argument_digests(identifier.names, identity.values, identity.token))
+        names = identifier.binding.names
+        named = [names[place] if place < len(names) else "" for place in range(len(miss.args))]
+        producers = [*enumerate(map(producers_in, miss.args))]
+        producers += [(name, producers_in(value)) for name, value in miss.kwargs.items()]  # type: ignore[misc]
+        return cls(
+            tuple(lend(store, value, digests.get(name)) for name, value in zip(named, miss.args, strict=True)),
+            {name: lend(store, value, digests.get(name)) for name, value in miss.kwargs.items()},
+            identity.hex,
+            tuple((place, made) for place, made in producers if made),
+        )
+
+    def received(self, store: Store) -> Arguments:
+        """The arguments, where they have arrived."""
+        args = tuple(value.load(store) if type(value) is Lent else value for value in self.args)
+        kwargs = {name: value.load(store) if type(value) is Lent else value for name, value in self.kwargs.items()}
+        for place, made in self.producers:
+            pass_on(args[place] if isinstance(place, int) else kwargs[place], made)
+        return args, kwargs
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What a worker gives back: how each call ended, and the keys of the calls that they made."""
+
+    outcomes: tuple[Outcome | Answer, ...]
     children: tuple[str, ...]
 
 
@@ -115,25 +162,38 @@ class Journey:
     step: str
     packed: bytes
     units: bytes
-    calls: Calls
+    calls: tuple[Sent, ...]
     parts: PartDigests
     store: Store
     arounds: tuple[Around, ...]
     frame: tuple[str, str | None] | None
     on_mismatch: str
+    is_single: bool
 
     def __call__(self) -> Any:
         frame = Frame(*self.frame) if self.frame is not None else None
+        store = _opened_stores.setdefault(self.store, self.store)
         warned: list[str] = []
-        with _surrounded(self.store, self.arounds, frame):
-            outcomes = tuple(self._made(*call, warned) for call in self.calls)
-        if not self.store.storage.capabilities.append:
-            self.store.flush()  # others can read what this names, and nothing is lost with this machine
+        try:
+            with _surrounded(store, self.arounds, frame):
+                outcomes = tuple(self._attempted(sent, store, warned) for sent in self.calls)
+        finally:
+            if not store.storage.capabilities.append:
+                store.flush()  # others can read what this names, and nothing is lost with this machine
         back = Back(outcomes, tuple(frame.children) if frame is not None else ())
         return Warned(back, tuple(dict.fromkeys(warned))) if warned else back
 
-    def _made(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None, warned: list[str]) -> Outcome:
-        step = _unpacked(self.packed, self.units)
+    def _attempted(self, sent: Sent, store: Store, warned: list[str]) -> Outcome | Answer:
+        if self.is_single:
+            return self._made(sent, store, warned)
+        try:
+            return self._made(sent, store, warned)
+        except Exception as error:  # noqa: BLE001  the others go on; it is raised for whoever asks for this one
+            return failed(error)
+
+    def _made(self, sent: Sent, store: Store, warned: list[str]) -> Outcome:
+        args, kwargs = sent.received(store)
+        step, key = _unpacked(self.packed, self.units), sent.key
         found = find_by_reference(step, args, kwargs)
         if key is not None and _key_of(found) != key:
             # The call before may have changed what the step's code refers to: begin with what was sent.
@@ -161,17 +221,24 @@ class Journey:
 def submit_away(
     executor: Executor, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], waited: tuple[Future, ...]
 ) -> Future:
-    """A future of a call on an executor of other processes; done at once if the result is stored."""
+    """A future of a call on an executor of other processes; done at once if the result is stored. `result()` loads the
+    value, `raw()` gives the `Outcome`."""
     departure = Departure(step, [(args, kwargs)], executor.on_mismatch)
     departure.is_single = True
     return executor.submit(departure, after=waited, resources=step.options.resources)
 
 
-def submit_batch(
-    executor: Executor, step: Step[..., Any], calls: list[tuple[tuple[Any, ...], dict[str, Any]]]
-) -> Future:
-    """A future of the values of several calls, which travel together."""
-    return executor.submit(Departure(step, calls, executor.on_mismatch))
+def submit_misses(executor: Executor, misses: list[Miss], *, is_single: bool) -> Future:
+    """The same for a call that was looked up a moment ago, and is not stored; for several of one step, which travel
+    together, `result()` gives a function for each, which gives its value or raises, and `raw()` outcomes or answers."""
+    step = misses[0].step
+    departure = Departure(step, [(miss.args, miss.kwargs) for miss in misses], executor.on_mismatch, misses=misses)
+    departure.is_single = is_single
+    return executor.submit(departure, resources=step.options.resources)
+
+
+def _open(outcome: Outcome | Answer, store: Store) -> Any:
+    return outcome.load(store) if isinstance(outcome, Outcome) else outcome.opened(None)
 
 
 def referring(value: Any) -> Any:
@@ -218,6 +285,7 @@ def _surrounded(store: Store, arounds: tuple[Around, ...], frame: Frame | None) 
 # -- the step itself, packed once and unpacked once --------------------------------------------------------
 
 _packed_steps: OrderedDict[int, tuple[Any, Fingerprint | None, tuple[bytes, bytes]]] = OrderedDict()
+_opened_stores: dict[Store, Store] = {}  # one journal for all calls of a worker
 _unpacked_steps: OrderedDict[bytes, Any] = OrderedDict()
 
 

@@ -65,7 +65,9 @@ class Store:
         if url is not None and not isinstance(url, (str, os.PathLike)):
             raise InvalidInputError(f"A store is the path of a folder or a URL, found {url!r}", found=repr(url))
         location = settings.default_store_url() if url is None else os.fspath(url)
-        self._arguments = (location, allow_pickle, verify, storage_options)
+        # Where it travels to, the working directory is another.
+        place = location if "://" in location else os.path.abspath(os.path.expanduser(location))
+        self._arguments = (place, allow_pickle, verify, storage_options)
         self.allow_pickle = allow_pickle
         self.storage: Storage = open_storage(location, **storage_options)
         self.objects: ObjectStore = ObjectStore(self.storage, verify=verify, is_doomed=self._is_doomed)

@@ -100,6 +100,20 @@ def dies_once(folder: str) -> str:
 
 
 @mf.step
+def numbers(n: int) -> Any:
+    """More than travels by itself."""
+    import numpy as np
+
+    return np.arange(n, dtype="float64")
+
+
+@mf.step
+def element(place: int, data: Any) -> float:
+    """One of many."""
+    return float(data[place])
+
+
+@mf.step
 def logs(x: int) -> int:
     """Logs into the active run, and prints."""
     mf.log_metric("seen", x, step=x)
@@ -174,6 +188,33 @@ class ExecutorSuite:
         call = made_here.call(7)
         assert call.hit
         assert call.output == hexdigest({"x": 21, **table})
+
+    def test_large_arguments_arrive_and_say_who_made_them(self, executor: Executor) -> None:
+        data = numbers(200_000)
+        assert element.map([1, 2, 3, 199_999], data=data) == [1.0, 2.0, 3.0, 199_999.0]
+        assert element.submit(7, numbers.submit(200_001)).result(PATIENCE_S) == 7.0
+        for place, n in ((2, 200_000), (7, 200_001)):
+            call = element.call(place, numbers(n))
+            assert call.hit
+            upstream = mf.lineage.of(call).upstream()
+            assert f"call:{numbers.call(n).key}" in set(upstream.graph.nodes)
+
+    def test_a_batch_of_a_map_fails_where_its_calls_do(self, executor: Executor) -> None:
+        @mf.step
+        def inverse(x: int) -> float:
+            return 12 / x
+
+        with pytest.raises(mf.StepError, match="index 3") as caught:
+            inverse.map([1, 2, 3, 0, 4, 6, 0], batch=3)
+        assert {place: type(error) for place, error in caught.value.data["failures"].items()} == {
+            3: ZeroDivisionError,
+            6: ZeroDivisionError,
+        }
+        assert inverse.map([1, 2, 3, 4, 6], batch=2) == [12, 6, 4, 3, 2]
+        assert all(inverse.is_cached(x) for x in (1, 2, 3, 4, 6))
+
+    def test_many_tiny_calls_keep_their_order(self, executor: Executor) -> None:
+        assert plus.map(range(60), y=50_000) == list(range(50_000, 50_060))
 
     def test_a_step_that_is_defined_anew_is_another_step(self, executor: Executor) -> None:
         def made(by: int) -> Any:

@@ -14,7 +14,7 @@ import pytest
 
 import mlflowish as mf
 from mlflowish.executors.processes import ProcessExecutor
-from mlflowish.testing.executor_suite import wait_until
+from mlflowish.testing.executor_suite import element, wait_until
 
 SCRIPT = """
 import os, signal, sys, time
@@ -241,3 +241,15 @@ try:
 except KeyboardInterrupt:
     print(len(list(Path(".").glob("began-*"))), str(executor.pids()).replace(" ", ""))
 """
+
+
+def test_what_travels_of_a_large_argument_is_where_it_rests(tmp_path):
+    np = pytest.importorskip("numpy")
+    from mlflowish.executors.packing import packed
+    from mlflowish.steps.remote import Departure
+
+    data = np.zeros(1_000_000)
+    with mf.Store(tmp_path / "store") as store:
+        departure = Departure(element, [((1, data), {}), ((2, data), {}), ((3,), {"data": data})], "raise")
+        assert len(packed(departure.ready(), departure)) < 20_000
+        assert sum(1 for _ in store.storage.list("objects")) == 1
