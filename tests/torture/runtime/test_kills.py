@@ -25,7 +25,7 @@ def cases(kinds, names, ordinary):
 
 
 # A death after one storage call differs from one before the next only in what no storage sees.
-EACH_DEATH = {(kind, "kill_before") for kind in ("inline", "array", "items", "compaction")}
+EACH_DEATH = {(kind, "kill_before") for kind in ("array", "compaction")}
 EACH_FAULT = {
     ("inline", "torn"),
     ("inline", "fail_after"),

@@ -33,7 +33,10 @@ def together(count, body, root, *arguments):
     return [finish(process) for process in running]
 
 
-@pytest.mark.parametrize("kind", ["inline", "array", "tree", "pickled", "items"])
+@pytest.mark.parametrize(
+    "kind",
+    ["inline", "array", *(pytest.param(kind, marks=pytest.mark.nightly) for kind in ("tree", "pickled", "items"))],
+)
 def test_eight_processes_on_one_key_all_get_the_right_value(root, log, kind, tmp_path):
     body = f"""
 call = steps.computed({kind!r}, 5, None)
