@@ -5,6 +5,7 @@ asks before it takes a name (`ObjectStore.put`), and once more after it has appe
 Whichever came first, the other one sees it: two flags, as in Dekker's mutual exclusion. In a bucket neither sees the
 other at once; there the collection waits between announcing and deleting for longer than records are on their way. A
 doomed name is not used again before `KEPT_S` have passed: a delete that was delayed finds nothing that it could harm.
+`tests/catalog/test_announced_doom_model.py` explores all of it, together with the epoch of the catalog.
 """
 
 from __future__ import annotations
