@@ -1,4 +1,4 @@
-"""Logging points: ours beside MLflow's file and SQLite stores, in one run. Nothing fails here because of a time."""
+"""Logging points: ours beside MLflow's stores, W&B offline and trackio, in one run. Nothing fails because of a time."""
 
 from __future__ import annotations
 
@@ -13,33 +13,49 @@ import pytest
 
 import mlflowish as mf
 
-PEERS = ["mlflowish", "mlflow file", "mlflow sqlite"]
+PEERS = ["mlflowish", "mlflow file", "mlflow sqlite", "wandb offline", "trackio"]
+PACKAGES = {"mlflow file": "mlflow", "mlflow sqlite": "mlflow", "wandb offline": "wandb", "trackio": "trackio"}
 
-# A process for each: MLflow's import, settings and threads are its own, and so is its store.
+# A process for each: what a peer imports, its settings and threads are its own, and so is its store. The end of the run
+# is measured as well: trackio and W&B hold what was logged in memory until then, or hand it to another process.
 PROGRAM = """
 import os, sys, time, warnings
 warnings.simplefilter("ignore")
 peer, way, count, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-if peer == "mlflowish":
-    import mlflowish as api
-    api.use(folder)
-else:
-    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-    import mlflow as api
-    api.set_tracking_uri(folder if peer == "mlflow file" else f"sqlite:///{folder}/db.sqlite")
-    api.set_experiment("bench")
-names = [f"m{n}" for n in range(10)]
-with api.start_run() as run:
-    api.log_metric("warm", 1.0)
-    began, cpu = time.perf_counter(), time.process_time()
-    if way == "one point a call":
-        for step in range(count):
-            api.log_metric("loss", step * 0.5, step=step)
+
+def logger():
+    if peer == "wandb offline":
+        import wandb
+        settings = wandb.Settings(console="off", x_disable_stats=True, silent=True)
+        run = wandb.init(mode="offline", project="bench", dir=folder, settings=settings)
+        return lambda row, step: run.log(row, step=step), run.finish
+    if peer == "trackio":
+        os.environ["TRACKIO_DIR"] = folder
+        import trackio
+        trackio.init(project="bench", embed=False, auto_log_gpu=False, auto_log_cpu=False)
+        return lambda row, step: trackio.log(row, step=step), trackio.finish
+    if peer == "mlflowish":
+        import mlflowish as api
+        api.use(folder)
     else:
-        row = dict.fromkeys(names, 0.5)
-        for step in range(count // 10):
-            api.log_metrics(row, step=step)
+        os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        import mlflow as api
+        api.set_tracking_uri(folder if peer == "mlflow file" else f"sqlite:///{folder}/db.sqlite")
+        api.set_experiment("bench")
+    api.start_run()
+    if way == "one point a call":
+        return lambda row, step: api.log_metric("m0", row["m0"], step=step), api.end_run
+    return lambda row, step: api.log_metrics(row, step=step), api.end_run
+
+log, finish = logger()
+names = [f"m{n}" for n in range(1 if way == "one point a call" else 10)]
+log(dict.fromkeys(names, 1.0), 0)
+began, cpu = time.perf_counter(), time.process_time()
+for step in range(1, count // len(names) + 1):
+    log(dict.fromkeys(names, step * 0.5), step)
+finish()
 wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+print()
 print(wall, cpu)
 """
 
@@ -58,10 +74,13 @@ def measured(peer: str, way: str, count: int, folder: Path) -> tuple[float, floa
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("way", ["one point a call", "ten points a call"])
 def test_log_100000_points(figures, full: bool, tmp_path: Path, peer: str, way: str) -> None:
-    if peer != "mlflowish" and (not full or importlib.util.find_spec("mlflow") is None):
-        pytest.skip("MLflow takes six seconds to start: for measuring runs")
+    if peer != "mlflowish" and not full:
+        pytest.skip("peers take seconds to start: for measuring runs")
+    if peer != "mlflowish" and importlib.util.find_spec(PACKAGES[peer]) is None:
+        pytest.skip(f"{PACKAGES[peer]} is not installed: pip install 'mlflowish[peers]'")
     # What takes minutes is measured on fewer points and told for as many.
-    counts = {"mlflowish": 100_000, "mlflow file": 5_000, "mlflow sqlite": 1_000}
+    counts = {"mlflowish": 100_000, "mlflow file": 5_000, "mlflow sqlite": 1_000, "wandb offline": 5_000}
+    counts["trackio"] = 100_000 if way == "one point a call" else 10_000
     count = (counts[peer] * (10 if way.startswith("ten") and peer != "mlflowish" else 1)) if full else 1_000
     wall, cpu = measured(peer, way, count, tmp_path / "store")
     figures.add(f"log 100,000 points, {way}", peer, wall * 100_000 / count)
