@@ -41,6 +41,11 @@ def chosen_executor(
             from mlflowish.executors.processes import ProcessExecutor, cores
 
             return ProcessExecutor(workers, capacity(workers or cores()), on_mismatch=on_mismatch)
+        if kind == "ray" or kind.startswith("ray://"):
+            from mlflowish.executors.ray import RayExecutor
+
+            address = None if kind == "ray" else kind
+            return RayExecutor(address, workers=workers, limits=limits, on_mismatch=on_mismatch)
         if _ADDRESS.fullmatch(kind):
             from mlflowish.executors.dask import DaskExecutor
 
