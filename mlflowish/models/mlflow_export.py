@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlflowish.errors import AlreadyExistsError, InvalidInputError
+from mlflowish.errors import AlreadyExistsError, CapabilityError, InvalidInputError
 from mlflowish.models.flavors import library_version
+from mlflowish.models.mlflow_example import write_example
 from mlflowish.models.mlflow_schema import to_mlflow
 from mlflowish.models.opening import StoredModel
 from mlflowish.models.proxy import native_of
@@ -59,8 +60,9 @@ def export_mlflow(model: StoredModel | HasStored, folder: str | Path) -> Path:
     returns it.
 
     `mlflow.pyfunc.load_model(folder)`, and `load_model` of MLflow's own flavor, read it. Models that are pickled here
-    are pickled there. AlreadyExistsError if there is something in the folder already, CapabilityError if the model
-    cannot be loaded here, which some flavors need for it.
+    are pickled there. The input example goes with it, as far as MLflow has a form for it (arrays, frames, plain data),
+    and the policy on stored code lets it be read. AlreadyExistsError if there is something in the folder already,
+    CapabilityError if the model cannot be loaded here, which some flavors need for it.
     """
     stored = model if isinstance(model, StoredModel) else model.stored
     target = Path(folder)
@@ -73,7 +75,11 @@ def export_mlflow(model: StoredModel | HasStored, folder: str | Path) -> Path:
         _write_ours(export)
     _write_code(export)
     _write_lists(export)
-    (target / "MLmodel").write_text(to_yaml(_mlmodel(export)), encoding="utf-8")
+    record = _mlmodel(export)
+    example = _write_example(export)
+    if example is not None:
+        record["saved_input_example_info"] = example
+    (target / "MLmodel").write_text(to_yaml(record), encoding="utf-8")
     return target
 
 
@@ -186,6 +192,14 @@ def _pickle(native: Any, path: Path) -> None:
 
     with path.open("wb") as file:
         cloudpickle.dump(native, file)
+
+
+def _write_example(export: _Export) -> dict[str, Any] | None:
+    try:
+        example = export.stored.input_example()
+    except CapabilityError:  # a pickle, and the policy forbids it: the model is whole without it
+        return None
+    return None if example is None else write_example(example, export.folder)
 
 
 def _write_code(export: _Export) -> None:
