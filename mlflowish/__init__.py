@@ -190,13 +190,23 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _ROOMS:
-        return importlib.import_module(f"mlflowish.{name}")
+        room = importlib.import_module(f"mlflowish.{name}")
+        if name == "lineage":
+            # Lineage stands below the registry: whoever stands above both tells it what its addresses mean.
+            room.resolvers.setdefault("models:/", _model_version)
+        return room
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'mlflowish' has no attribute {name!r}")
     value = getattr(importlib.import_module(home[0]), home[1])
     globals()[name] = value
     return value
+
+
+def _model_version(address: str, store: Any) -> Any:
+    from mlflowish.registry import get
+
+    return get(address, store=store)
 
 
 def __dir__() -> list[str]:

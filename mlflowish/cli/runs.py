@@ -172,7 +172,7 @@ def document(run: Run, *, whole: bool = False) -> dict[str, Any]:
         "user": record.user,
         "host": record.host,
         "artifacts": [{"path": a.path, "object": a.ref.name, "bytes": a.size_bytes} for a in record.artifacts],
-        "models": [{"name": model.name, "flavor": model.flavor} for model in record.models],
+        "models": [{"name": model.name, "flavor": model.flavor} for model in run.models],
         "datasets": [{"name": d.name, "digest": d.digest, "context": d.context} for d in record.datasets],
         "hardware": {name: _plain(value) for name, value in run.hardware.items()},
         "calls": [
@@ -205,7 +205,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         for d in record.datasets
     ]
     facts += _limited("artifact", [(a.path, size(a.size_bytes)) for a in record.artifacts])
-    facts += [(f"model {model.name}", model.flavor) for model in record.models]
+    facts += [(f"model {model.name}", model.flavor) for model in run.models]
     calls = list(run.calls)
     if calls:
         facts.append(("calls of steps", f"{len(calls)}, {sum(bool(call['hit']) for call in calls)} read back"))

@@ -51,7 +51,8 @@ class Lineage:
         return self._walk(self._above, limit, depth)
 
     def downstream(self, *, limit: int = LIMIT, depth: int | None = None) -> Lineage:
-        """What was made of the roots, up to models in the registry. Reads every call of the store, once."""
+        """What was made of the roots, up to models in the registry. A look-up each; a store that has calls from before
+        these could be looked up is read as a whole."""
         return self._walk(self._below(), limit, depth)
 
     def _walk(self, step: Step, limit: int, depth: int | None) -> Lineage:
@@ -83,7 +84,6 @@ class Lineage:
             yield from nodes.data(call)
 
     def _below(self) -> Step:
-        index = self._calls.index()
         made: dict[str, list[Node]] = {}
         for node in nodes.made_by(self._calls):
             for key in node.made_by:
@@ -92,15 +92,15 @@ class Lineage:
         def below(node_id: str) -> Iterator[tuple[Node, Edge]]:
             kind, _, name = node_id.partition(":")
             if kind == "data":
-                for key in index.by_input.get(name, ()):
-                    for _, edge in nodes.data(index.by_key[key]):
+                for call in self._known(self._calls.given(name)):
+                    for _, edge in nodes.data(call):
                         if edge.source == node_id:
-                            yield self._call(key), edge
+                            yield nodes.call_node(call), edge
             elif kind == "call":
-                for key in dict.fromkeys(nodes.targets(name, index)):
-                    for edge in nodes.sources(index.by_key[key]):
+                for call in self._known(self._calls.users(name)):
+                    for edge in nodes.sources(call):
                         if edge.source == node_id:
-                            yield self._call(key), edge
+                            yield nodes.call_node(call), edge
                 for node in made.get(name, ()):
                     yield node, Edge(node_id, node.id, "made")
             else:
@@ -113,6 +113,9 @@ class Lineage:
         role = "call" if node_id.startswith("run:") else "made"
         for key in self._said.get(node_id, ()):
             yield self._call(key), Edge(f"call:{key}", node_id, role)
+
+    def _known(self, keys: Iterable[str]) -> Iterator[Known]:
+        return (call for key in keys if (call := self._calls.get(key)) is not None)
 
     def _call(self, key: str) -> Node:
         call = self._calls.get(key)

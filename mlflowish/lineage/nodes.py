@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlflowish.lineage.calls import Calls, Index, Known
+from mlflowish.lineage.calls import Calls, Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,6 @@ def sources(call: Known) -> Iterator[Edge]:
     for child in dict.fromkeys(call.meta.children):
         if child != call.key:
             yield Edge(f"call:{child}", f"call:{call.key}", "inside")
-
-
-def targets(call_key: str, index: Index) -> Iterator[str]:
-    """Keys of the calls that used the result of this one, or inside which it ran."""
-    yield from index.by_source.get(call_key, ())
-    yield from index.by_child.get(call_key, ())
 
 
 def made_by(calls: Calls) -> Iterator[Node]:

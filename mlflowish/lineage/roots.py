@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from mlflowish.errors import InvalidInputError, NotFoundError
 from mlflowish.lineage import nodes
 from mlflowish.lineage.calls import Calls
-from mlflowish.lineage.graph import Lineage
+from mlflowish.lineage.graph import LIMIT, Lineage
 from mlflowish.lineage.nodes import Node
 from mlflowish.store import Store, as_store
 
 _HEX = re.compile(r"[0-9a-f]{32}\Z")
 
 
-def of(thing: Any, *, store: Store | str | None = None) -> Lineage:
+def of(thing: Any, *, store: Store | str | None = None, limit: int = LIMIT, depth: int | None = None) -> Lineage:
     """The lineage of anything: a result, a `Call` or its key, a value or its digest, a `File`, a run, a model version.
 
     The graph holds what was asked for and everything upstream of it; `downstream()` gives the other direction. A value
     that a step returned in this process is known by itself; any other by its content, which may have been the result
-    of several calls, or data that went into some. NotFoundError if the store knows nothing of it.
+    of several calls, or data that went into some. An address such as `models:/churn/3` is a model version. At most
+    `limit` nodes, at most `depth` edges away. NotFoundError if the store knows nothing of it.
 
     >>> import mlflowish as mf
     >>> @mf.step
@@ -34,7 +36,12 @@ def of(thing: Any, *, store: Store | str | None = None) -> Lineage:
     ['total', 'load']
     """
     calls = Calls(as_store(store))
-    return Lineage(calls, _roots(calls, thing)).upstream()
+    return Lineage(calls, _roots(calls, thing)).upstream(limit=limit, depth=depth)
+
+
+Resolver = Callable[[str, Store], Any]
+resolvers: dict[str, Resolver] = {}
+"""What addresses that begin so mean: rooms above this one add theirs, since it does not know them."""
 
 
 def _roots(calls: Calls, thing: Any) -> list[Node]:
@@ -44,6 +51,8 @@ def _roots(calls: Calls, thing: Any) -> list[Node]:
         return [Node(node_id, kind, label, dict(facts), tuple(made_by))]
     if hasattr(thing, "uncached_reason") and hasattr(thing, "key"):
         return [_of_call(calls, thing)]
+    if isinstance(thing, str) and (resolve := resolvers.get(thing.partition("/")[0] + "/")) is not None:
+        return _roots(calls, resolve(thing, calls.store))
     if isinstance(thing, str) and _HEX.match(thing):
         return _of_hex(calls, thing)
     return _of_value(calls, thing)
@@ -91,10 +100,12 @@ def _of_value(calls: Calls, value: Any) -> list[Node]:
 
 
 def _of_digest(calls: Calls, digest: str) -> list[Node]:
-    index = calls.index()
-    found = [nodes.call_node(index.by_key[key]) for key in index.by_output.get(digest, ())]
-    for key in index.by_input.get(digest, ()):
-        found += [node for node, _ in nodes.data(index.by_key[key]) if node.id == f"data:{digest}"][:1]
+    known = {key: calls.get(key) for key in (*calls.returned(digest), *calls.given(digest))}
+    made = [call for key in calls.returned(digest) if (call := known[key]) is not None]
+    found = [nodes.call_node(call) for call in made]
+    for key in calls.given(digest):
+        if (call := known[key]) is not None:
+            found += [node for node, _ in nodes.data(call) if node.id == f"data:{digest}"][:1]
     unique = list({node.id: node for node in found}.values())
     if not unique:
         raise NotFoundError(

@@ -20,7 +20,7 @@ from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
 from mlflowish.tracking.records import unpack_batch, unpack_chunk, unpack_lines
 
-_KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE, records.PART)
+_KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE, records.PART, records.USE)
 _FAULTS = (ValueError, TypeError, KeyError, IndexError, zlib.error, IntegrityError)
 
 

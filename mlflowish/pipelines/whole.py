@@ -202,6 +202,7 @@ class Whole:
             )
             parts.remember(self._store, identity.fingerprint)
             entry = Entry(key, os.urandom(16), time.time(), "plain", head, packed_meta=meta.packed())
+            self._store.add_uses(key, meta)
             self._store.add_entry(entry, step=book.pipeline.name)
             self._tell(book, duration_s, meta.output, hit=False)
         except MlflowishError as error:

@@ -181,6 +181,7 @@ class Job:
         parts.remember(store, identity.fingerprint)
         unforeseen = observed(self._watch, step.name)
         entry = writing.make_entry(identity.key, stored, meta, unforeseen, entry_id=self._entry_id)
+        store.add_uses(entry.key, meta)
         store.add_entry(entry, step=step.name)
         for _ in range(writing.MOST_TRIES):
             if not store.are_doomed(entry.objects):

@@ -21,7 +21,7 @@ from blake3 import blake3
 from mlflowish.errors import IntegrityError
 from mlflowish.storage.objects import ObjectRef
 
-ENTRY, TOMBSTONE, EVENT, PART = b"\x01", b"\x02", b"\x03", b"\x04"
+ENTRY, TOMBSTONE, EVENT, PART, USE = b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"
 PART_KEPT_S = 7 * 86_400.0  # how long an unfinished entry may take
 _HEAD = 9  # kind + step tag
 _log = logging.getLogger("mlflowish.store")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mlflowish.errors import InvalidInputError, MlflowishError
 from mlflowish.store import entries as records
-from mlflowish.store import forgetting
-from mlflowish.store.entries import Entry, Event, Part
+from mlflowish.store import forgetting, uses
+from mlflowish.store.entries import Entry, Event, Meta, Part
 from mlflowish.store.layout import FORMAT_VERSION, create_layout, read_layout
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Store:
         _living.add(self)
         self._checked = False
         self._created = False
+        self._records_uses = False
 
     @property
     def url(self) -> str:
@@ -173,9 +174,21 @@ class Store:
         return records.live_entries(key, payloads) if payloads else []
 
     def add_entry(self, entry: Entry, *, step: str) -> None:
-        """Store an entry whose objects are stored already: acknowledged when this returns."""
+        """Store an entry whose objects are stored already: acknowledged when this returns. `add_uses` comes before."""
         self.create()
         self.journals("calls").append(entry.key, records.pack_entry(entry, records.step_tag(step)))
+
+    def add_uses(self, key: bytes, meta: Meta) -> None:
+        """Record what the call with this key used, for whoever looks for what was made of that: `store/uses.py`."""
+        self.create()
+        journals = self.journals("calls")
+        if not self._records_uses:
+            uses.mark(journals)
+            self._records_uses = True
+        payload = b""
+        for role, name in uses.uses_of(meta):
+            payload = payload or uses.pack_use(key, records.step_tag(meta.step))
+            journals.append(uses.use_key(role, name), payload)
 
     def add_part(self, part: Part, *, step: str) -> None:
         """Keep an object of an entry that is not complete yet from being collected, for a week at most."""
@@ -232,6 +245,7 @@ class Store:
                 dooms.close()
             self._catalog = None
             self._checked = False
+            self._records_uses = False
 
     def __enter__(self) -> Store:
         block_stores.set((*block_stores.get(), self))

@@ -1,7 +1,7 @@
 """What the program prints, copied on its way. The streams themselves stay where they are: only their `write` is
 wrapped, so whoever holds one (a logging handler, a notebook) prints as before, and is heard as well.
 
-What a library or a child process writes past Python's streams is not seen.
+What a library or a child process writes past Python's streams is not seen: docs/decisions says why.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def run_html(run: Run) -> str:
     facts += _few("params", [f"{name} = {value}" for name, value in run.params.items()])
     facts += _few("tags", [f"{name} = {value}" for name, value in run.tags.items() if not name.startswith("mlflow.")])
     facts += _few("artifacts", run.artifacts.paths())
-    facts += _few("models", [model.name for model in record.models])
+    facts += _few("models", [model.name for model in run.models])
     commit = run.code.get("commit")
     if commit:
         facts.append(("commit", f"{str(commit)[:12]}{' and changes' if run.code.get('is_dirty') else ''}"))

@@ -99,8 +99,11 @@ class Run:
 
     @property
     def models(self) -> tuple[LoggedModel, ...]:
-        """The models that it stored."""
-        return self.record.models
+        """The models that it stored with `log_model`, then the versions that were registered inside it, which are named
+        as `mf.load_model` takes them: `models:/churn/3`."""
+        from mlflowish.tracking.registered import registered_in
+
+        return (*self.record.models, *registered_in(self.store, self.run_id))
 
     @property
     def code(self) -> Mapping[str, Any]:

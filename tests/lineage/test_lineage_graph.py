@@ -55,6 +55,11 @@ def plus(x):
     return x + 1
 
 
+@mf.step
+def nested(n):
+    return load(n).sum() + one()
+
+
 def labels(lineage):
     return sorted(facts["label"] for _, facts in lineage.graph.nodes(data=True))
 
@@ -289,3 +294,42 @@ def test_a_thing_may_say_itself_what_it_is_made_of():
     behind = mf.lineage.of(Thing())
     assert labels(behind) == ["load", "my thing", "train"]
     assert behind.graph.nodes["things/1"]["colour"] == "red"
+
+
+def test_an_address_of_the_registry_is_a_model_version():
+    mf.register_model("plus", plus(one()), stage="production")
+    by_address = mf.lineage.of("models:/plus/production")
+    assert by_address.roots == mf.lineage.of(mf.registry.get("plus")).roots
+    with pytest.raises(mf.NotFoundError, match="minus"):
+        mf.lineage.of("models:/minus/1")
+
+
+def test_the_way_down_is_the_same_whether_it_is_looked_up_or_read(store):
+    def shape(lineage):
+        return {node: facts["label"] for node, facts in lineage.graph.nodes(data=True)}, set(lineage.graph.edges)
+
+    table = np.arange(6.0)
+    evaluate(train(table, lr=0.5), split(load(12))[0])
+    nested(3)
+    total([load(4), table])
+    roots = [call.key.hex() for call in store.calls()] + [mf.digest(table)]
+    found = [shape(mf.lineage.of(root, store=store).downstream()) for root in roots]
+    # A store of an earlier version has no uses, so all of its calls are read.
+    from mlflowish.store.entries import USE
+
+    older = mf.Store(store.url + "-older")
+    older.create()
+    for kind in ("calls", "fingerprints"):
+        for key, payload in store.journals(kind).scan():
+            if payload[:1] != USE or kind != "calls":
+                older.journals(kind).append(key, payload)
+    assert [shape(mf.lineage.of(root, store=older).downstream()) for root in roots] == found
+    assert max(len(edges) for _, edges in found) == 2
+    older.close()
+
+
+def test_a_look_up_leads_to_no_call_that_was_forgotten(store):
+    rows = load(5)
+    key = train.call(rows, lr=0.25).key
+    train.forget(rows, lr=0.25)
+    assert f"call:{key}" not in mf.lineage.of(load.call(5)).downstream()

@@ -41,3 +41,16 @@ def test_a_model_that_a_run_does_not_have_is_not_found(tmp_path) -> None:
         with pytest.raises(InvalidInputError, match="runs:/<run id>/<name>"):
             mf.load_model(f"runs:/{run.run_id}")
     store.close()
+
+
+def test_a_run_lists_what_was_registered_inside_it(tmp_path):
+    with mf.Store(tmp_path / "store"):
+        with mf.start_run() as run:
+            mf.log_model(sum, "total")
+            mf.register_model("length", len)
+            mf.register_model("length", max)
+        mf.register_model("length", min)
+        mf.registry.delete("length", 2)
+        models = mf.get_run(run.run_id).models
+        assert [model.name for model in models] == ["total", "models:/length/1"]
+        assert mf.load_model(models[1].name)([1, 2]) == 2

@@ -35,8 +35,9 @@ def test_the_fields_of_meta_are_those_of_the_page_in_its_order():
 
 
 def test_the_kinds_of_records_are_those_of_the_page():
-    assert "`01` entry, `02` tombstone, `03` event, `04` part |" in PAGE
-    assert (entries.ENTRY, entries.TOMBSTONE, entries.EVENT, entries.PART) == (b"\x01", b"\x02", b"\x03", b"\x04")
+    assert "`01` entry, `02` tombstone, `03` event, `04` part, `05` use |" in PAGE
+    kinds = (entries.ENTRY, entries.TOMBSTONE, entries.EVENT, entries.PART, entries.USE)
+    assert kinds == (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05")
 
 
 def test_every_path_of_a_store_is_on_the_page(tmp_path):
