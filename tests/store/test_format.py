@@ -6,9 +6,11 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 import mlflowish as mf
 from mlflowish.steps.keys import arguments_token, call_key, extras_token, names_token
-from mlflowish.store import distant, entries
+from mlflowish.store import distant, entries, remembered
 from mlflowish.store.entries import Entry, Event, Meta
 from mlflowish.store.layout import FORMAT_VERSION
 
@@ -109,3 +111,15 @@ def test_the_key_of_a_remote_file_is_pinned(monkeypatch):
         "3bee49e9b65ca59ed91e3ab59c13f6e2",
         "7be20359b2bb5f8fc7f06de26fcd272f",
     ]
+
+
+def test_a_record_of_the_content_of_a_file_is_pinned(tmp_path):
+    key, content = b"k" * 16, bytes(range(32))
+    store = mf.Store(tmp_path / "store")
+    remembered.remember(key, content)
+    remembered.write_down(store)
+    assert list(store.journals("files").scan()) == [(key, b"\x91\xc4\x20" + content)]
+    assert remembered.unpacked(b"\x91\xc4\x20" + content) == content
+    for wrong in (b"", b"\x90", b"\x91\xc4\x01a", b"\xa3abc", b"\xc1"):
+        with pytest.raises((ValueError, TypeError, LookupError)):
+            remembered.unpacked(wrong)
