@@ -34,11 +34,11 @@ def map_step(
 
     Equal items are submitted once: those that come later read back, as new objects, what the first has stored.
     """
-    if (tracing := recorder.get()) is not None:
-        return cast(list[Any], tracing.map(step, first, iterables, common))
     size = 1
     if "batch" in common and not step.identifier.binding.takes("batch"):
         size, common = _checked_size(common["batch"]), {name: x for name, x in common.items() if name != "batch"}
+    if (tracing := recorder.get()) is not None:  # a pipeline submits its calls as it sees fit
+        return cast(list[Any], tracing.map(step, first, iterables, common))
     rows = Rows(step.name, iterables)
     mapping = _Mapping(step, common, rows, size)
     with rows.read_ahead() as ahead:

@@ -44,6 +44,11 @@ def nested(pattern: str, log: str) -> int:
     return part(mf.files(pattern), log)
 
 
+@mf.pipeline
+def in_batches(pattern: str, log: str) -> int:
+    return total(measured.map(mf.files(pattern), log=log, batch=10))
+
+
 def lines(log):
     return Path(log).read_text().splitlines() if Path(log).exists() else []
 
@@ -79,7 +84,7 @@ def into_one(file: mf.File) -> mf.File:
     return mf.File("out.txt")
 
 
-@pytest.mark.parametrize("pipeline", [whole, nested], ids=["whole", "nested"])
+@pytest.mark.parametrize("pipeline", [whole, nested, in_batches], ids=["whole", "nested", "batches"])
 def test_a_pipeline_maps_over_units_and_sees_each_change(write, tmp_path, pipeline):
     log = str(tmp_path / "log")
     write("a.txt", "b.txt")
