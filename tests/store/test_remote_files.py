@@ -25,8 +25,9 @@ sys.path.pop(0)
 Bucket = tuple[str, dict[str, Any]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(moto_url: Bucket) -> Iterator[Proxy]:
+    """One for all tests here: each endpoint is a client of its own, which takes long to make."""
     proxy = Proxy(moto_url[1]["client_kwargs"]["endpoint_url"])
     yield proxy
     proxy.close()

@@ -28,9 +28,9 @@ LOCK = threading.Lock()
 class Bucket:
     """A folder of a bucket, seen through a proxy that counts."""
 
-    def __init__(self, url: str, options: dict[str, Any]) -> None:
-        self._proxy = Proxy(options["client_kwargs"]["endpoint_url"])
-        client = {**options["client_kwargs"], "endpoint_url": self._proxy.endpoint}
+    def __init__(self, url: str, options: dict[str, Any], proxy: Proxy) -> None:
+        self._proxy = proxy
+        client = {**options["client_kwargs"], "endpoint_url": proxy.endpoint}
         self.url, self.options = url, {**options, "client_kwargs": client}
         self.fs, self.root = distant.filesystem(url, self.options)
 
@@ -46,16 +46,20 @@ class Bucket:
     def files(self, pattern: str = "*.txt") -> mf.Units:
         return mf.files(f"{self.url}/{pattern}", **self.options)
 
-    def close(self) -> None:
-        self._proxy.close()
 
-
-@pytest.fixture(params=["moto_url", pytest.param("seaweed_url", marks=pytest.mark.nightly)])
-def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+@pytest.fixture(scope="module", params=["moto_url", pytest.param("seaweed_url", marks=pytest.mark.nightly)])
+def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, Any], Proxy]]:
+    """One for all tests here: each endpoint is a client of its own, which takes long to make."""
     url, options = request.getfixturevalue(request.param)
-    bucket = Bucket(f"{url}/{uuid.uuid4().hex}", options)
-    yield bucket
-    bucket.close()
+    proxy = Proxy(options["client_kwargs"]["endpoint_url"])
+    yield url, options, proxy
+    proxy.close()
+
+
+@pytest.fixture
+def bucket(place: tuple[str, dict[str, Any], Proxy]) -> Bucket:
+    url, options, proxy = place
+    return Bucket(f"{url}/{uuid.uuid4().hex}", options, proxy)
 
 
 @pytest.fixture(autouse=True)
