@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.store import File
-from mlflowish.store.distant import Look, trusting
+from mlflowish.store.distant import Look, content_of, is_known, trusting
 from mlflowish.units import Unit, Units
-from mlflowish.units.sequence import files_in, is_read, merged
+from mlflowish.units.sequence import files_in, merged
 
 _READERS = 16
 _ENDED: Any = object()
@@ -33,7 +34,7 @@ class Rows:
         listings = {place: items.listed_anew() for place, items in enumerate(iterables) if isinstance(items, Units)}
         self._columns = [listings[place].units if place in listings else x for place, x in enumerate(iterables)]
         self.units: Sequence[Unit] | None = next((listing.units for listing in listings.values()), None)
-        self.looks: Mapping[str, Look] = merged(list(listings.values()))
+        self.looks: dict[str, Look] = merged(list(listings.values()))
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for row in zip_longest(*self._columns, fillvalue=_ENDED):
@@ -58,28 +59,35 @@ class Rows:
 class ReadAhead:
     """In its block, remote files that nobody has read are being read, in order, ahead of whoever waits for them."""
 
-    def __init__(self, units: Sequence[Unit], looks: Mapping[str, Look]) -> None:
+    def __init__(self, units: Sequence[Unit], looks: dict[str, Look]) -> None:
         self._units, self._looks = units, looks
         self._pool: ThreadPoolExecutor | None = None
-        self._reading: dict[int, list[Future[bytes]]] = {}
+        self._reading: dict[str, Future[bytes]] = {}
+        self._urls: dict[int, list[str]] = {}
 
     def __enter__(self) -> ReadAhead:
         if self._looks:
             with trusting(self._looks):
                 for place, unit in enumerate(self._units):
-                    if not is_read(unit):
-                        self._reading[place] = [self._begin(file) for value in unit for file in files_in(value)]
+                    files = [file for value in unit for file in files_in(value) if file.path in self._looks]
+                    self._urls[place] = [file.path for file in files if self._is_begun(file)]
         return self
 
-    def _begin(self, file: File) -> Future[bytes]:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="mlflowish-read")
-        return self._pool.submit(copy_context().run, file.content_digest)
+    def _is_begun(self, file: File) -> bool:
+        """Begin to read a file, unless what it holds is known without a request."""
+        url, options = file.path, file.storage_options
+        if url not in self._reading and not (self._looks[url].mark and is_known(url, options)):
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="mlflowish-read")
+            self._reading[url] = self._pool.submit(copy_context().run, content_of, url, options)
+        return url in self._reading
 
     def wait(self, place: int) -> None:
         """Come back when the files of this unit are read, or cannot be: whoever identifies them then finds out."""
-        for reading in self._reading.pop(place, ()):
-            reading.exception()
+        for url in self._urls.pop(place, ()):
+            reading = self._reading[url]
+            if reading.exception() is None and not self._looks[url].mark:
+                self._looks[url] = replace(self._looks[url], content=reading.result())
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:

@@ -34,10 +34,11 @@ _filesystems: dict[tuple[int, str, str], Any] = {}
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a server says of a file. `mark` differs whenever the content does; empty if nothing that it says is as
-    strong as that. `size_bytes` is -1 if it does not say."""
+    strong as that. `size_bytes` is -1 if it does not say. `content`: what was read of the file since, if it was."""
 
     size_bytes: int
     mark: bytes
+    content: bytes | None = None
 
 
 _listed: ContextVar[Mapping[str, Look] | None] = ContextVar("mlflowish_listed", default=None)
@@ -58,6 +59,8 @@ def content_of(url: str, options: dict[str, Any]) -> bytes:
     """BLAKE3-256 of the content: read, and kept as a copy, unless the server's word for it is known. NotFoundError,
     StorageError, InvalidInputError, MissingExtraError."""
     look = _seen(url) or look_at(url, options)
+    if look.content is not None:
+        return look.content
     for _ in range(_TRIES):
         key = _record_key(url, options, look)
         if key is None:
@@ -77,14 +80,18 @@ def content_of(url: str, options: dict[str, Any]) -> bytes:
 
 def is_known(url: str, options: dict[str, Any]) -> bool:
     """Can the content be told without reading the file?"""
+    listed = (_listed.get() or {}).get(url)
+    if listed is not None and not listed.mark and not url.startswith("http"):
+        return False  # a server that tells in answers what it does not in listings is one of HTTP
     look = _seen(url) or look_at(url, options)
     key = _record_key(url, options, look)
     return key is not None and remembered.recall(key) is not None
 
 
 def _seen(url: str) -> Look | None:
-    listing = _listed.get()
-    return None if listing is None else listing.get(url)
+    """What can be believed without asking."""
+    look = (_listed.get() or {}).get(url)
+    return look if look is not None and (look.mark or look.content is not None) else None
 
 
 def copy_of(url: str, options: dict[str, Any], content: bytes | None) -> str:

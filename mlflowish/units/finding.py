@@ -71,7 +71,7 @@ def _list(wanted: tuple[str, ...], options: dict[str, Any]) -> Listing:
         else:
             for path, keys in _near(text):
                 found.setdefault(path, Unit(path, (File(path),), keys))
-    return Listing([found[name] for name in sorted(found)], {url: look for url, look in looks.items() if look.mark})
+    return Listing([found[name] for name in sorted(found)], looks)
 
 
 # -- on this machine -----------------------------------------------------------------------------------

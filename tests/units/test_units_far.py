@@ -184,6 +184,25 @@ def test_files_of_a_web_page_are_units(tmp_path):
         server.server_close()
 
 
+def test_files_of_a_backend_that_says_nothing_reliable_are_read_side_by_side_and_are_right(new_process):
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    name = uuid.uuid4().hex
+    for number in range(20):
+        fs.pipe(f"/{name}/{number:02}.txt", b"%d" % number)
+    ran: list[str] = []
+    units = mf.files(f"memory://{name}/*.txt")
+    assert shout.map(units, ran=ran) == [str(number) for number in range(20)]
+    fs.pipe(f"/{name}/07.txt", b"8")
+    new_process()
+    assert units.preview(shout, ran=ran).column("state") == ["unknown"] * 20
+    assert shout.map(units, ran=ran)[7] == "8"
+    fs.pipe(f"/{name}/07.txt", b"9x")
+    assert shout.map(units, ran=ran)[7] == "9X"
+    assert len(ran) == 21
+
+
 def test_google_says_what_a_listing_needs(gcs_url, new_process, tmp_path):
     url, options = gcs_url
     fs, root = distant.filesystem(f"{url}/units", options)
