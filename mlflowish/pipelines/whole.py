@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from mlflowish.codecs import decode, encode
+from mlflowish.codecs import decode, describe, encode
 from mlflowish.errors import MlflowishError, ResultGoneError, UncacheableError
 from mlflowish.pipelines.packing import pack, unpack
 from mlflowish.pipelines.shape import shape_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _WHOLE = 1 << 40
+_DESCRIBED, _LONGEST = 4, 200
 Observed = tuple[tuple[str, str, bytes], ...]
 
 
@@ -319,6 +321,15 @@ def _digest_of(store: Store, result: Any) -> str | None:
 
 
 def _described(result: Any) -> str:
-    from mlflowish.codecs import describe
-
-    return result.description if type(result) is Reference else describe(result)
+    """One line about what a pipeline gave."""
+    if type(result) is Reference:
+        return result.description
+    if type(result) not in (list, tuple, dict):
+        return describe(result)
+    if type(result) is dict:
+        shown = [f"{name!r:.40}: {_described(each)}" for name, each in islice(result.items(), _DESCRIBED)]
+    else:
+        shown = [_described(each) for each in islice(result, _DESCRIBED)]
+    more = ["..."] if len(result) > len(shown) else []
+    text = ", ".join([*shown, *more])[:_LONGEST]
+    return f"{{{text}}}" if type(result) is dict else f"[{text}]" if type(result) is list else f"({text})"

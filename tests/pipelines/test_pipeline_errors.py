@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Literal
@@ -473,11 +472,9 @@ def test_a_result_that_cannot_be_computed_again_is_told(store):
 # -- interruption ----------------------------------------------------------------------------------
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import mlflowish as mf
-
-mf.use(sys.argv[1])
 
 @mf.step
 def quick(n):
@@ -485,8 +482,9 @@ def quick(n):
 
 @mf.step
 def slow(n):
-    Path(sys.argv[2], f"started-{n}").touch()
-    end = time.monotonic() + float(sys.argv[3])
+    # Not by arguments of the program: they would be part of the code, and each run another one.
+    Path(os.environ["FOLDER"], f"started-{n}").touch()
+    end = time.monotonic() + float(os.environ["SECONDS"])
     while time.monotonic() < end:
         time.sleep(0.02)
     return n
@@ -497,35 +495,73 @@ def pipe():
     return [quick(n) for n in range(20)], [slow(n) for n in range(40)]
 
 if __name__ == "__main__":
-    with mf.executor(sys.argv[4], workers=2) if sys.argv[4] == "threads" else mf.executor(sys.argv[4]):
+    kind = os.environ["KIND"]
+    with mf.executor(kind, workers=None if kind == "serial" else 2):
         run = pipe.run()
     print(run.counts)
 """
 
 
-@pytest.mark.parametrize("kind", ["threads", "serial"])
+class Script:
+    """The pipeline above, as a program of its own."""
+
+    def __init__(self, folder, kind):
+        self.folder, self.kind, self.store = folder, kind, str(folder / "script-store")
+        self.path = folder / "script.py"
+        self.path.write_text(SCRIPT)
+
+    def environment(self, seconds):
+        named = {"FOLDER": str(self.folder), "KIND": self.kind, "SECONDS": str(seconds), "MLFLOWISH_STORE": self.store}
+        return {**os.environ, **named}
+
+    def begun(self, seconds, *, started):
+        """The program, when so many slow calls have started."""
+        command = [sys.executable, str(self.path)]
+        process = subprocess.Popen(
+            command, env=self.environment(seconds), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 120
+        while len(list(self.folder.glob("started-*"))) < started:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        return process
+
+    def finished(self):
+        """How many calls are stored."""
+        with mf.Store(self.store) as opened:
+            return sum(call.meta.step.startswith("script") for call in opened.calls())
+
+    def run_to_its_end(self):
+        """What it prints when nothing comes between."""
+        command = [sys.executable, str(self.path)]
+        done = subprocess.run(command, env=self.environment(0), capture_output=True, text=True, check=True, timeout=240)
+        return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["threads", pytest.param("serial", marks=pytest.mark.nightly)])
 def test_an_interrupted_pipeline_ends_promptly_keeps_what_is_finished_and_goes_on_from_there(tmp_path, kind):
-    script = tmp_path / "interrupted.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    store = str(tmp_path / "interrupted-store")
-
-    def command(seconds):
-        return [sys.executable, str(script), store, str(tmp_path), str(seconds), kind]
-
-    process = subprocess.Popen(command(60), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("started-*")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
+    script = Script(tmp_path, kind)
+    process = script.begun(60, started=1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert "KeyboardInterrupt" in err
     assert process.returncode != 0
     assert "ended KILLED" in out
-    with mf.Store(store) as opened:
-        assert sum(call.meta.step == "interrupted.quick" for call in opened.calls()) == 20
+    assert script.finished() == 20
+    with mf.Store(script.store):
         (run,) = mf.search_runs()
         assert run.status == "KILLED"
-    done = subprocess.run(command(0), capture_output=True, text=True, check=True, timeout=120)
-    assert "{'cached': 20, 'done': 40}" in done.stdout
+    assert "{'cached': 20, 'done': 40}" in script.run_to_its_end()
+
+
+@pytest.mark.parametrize("kind", [pytest.param("threads", marks=pytest.mark.nightly), "processes"])
+def test_a_driver_that_is_killed_in_the_middle_loses_nothing_that_was_finished(tmp_path, kind):
+    script = Script(tmp_path, kind)
+    process = script.begun(0.2, started=6)
+    process.kill()
+    process.communicate(timeout=60)
+    time.sleep(1.0 if kind == "processes" else 0)  # what its workers had begun they may still have ended
+    finished = script.finished()
+    assert 20 < finished < 60
+    assert f"{{'cached': {finished}, 'done': {60 - finished}}}" in script.run_to_its_end()
