@@ -54,6 +54,10 @@ def restore(store: mf.Store) -> None:
     mf.registry.restore("churn", 3, store=store)
 
 
+def purge(store: mf.Store) -> None:
+    mf.registry.purge("churn", 3, store=store)
+
+
 def several(store: mf.Store) -> None:
     with mf.transaction(store):
         promote(store)
@@ -65,7 +69,7 @@ def collect(store: mf.Store) -> None:
     mf.gc(store, dry_run=False, grace=0)
 
 
-CHANGES = [register, begin_a_model, promote, move_the_alias, delete, restore, several]
+CHANGES = [register, begin_a_model, promote, move_the_alias, delete, restore, purge, several]
 OPERATIONS = [*CHANGES, collect]
 
 
@@ -102,8 +106,9 @@ def state_of(store: mf.Store) -> dict[str, Any]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        hidden = ("time_s", "created_s", "since_s", "manifest", "refs")
-        return {name: _timeless(item) for name, item in value.items() if name not in hidden}
+        hidden = ("time_s", "created_s", "since_s", "purged_s", "manifest", "refs")
+        timeless = {name: _timeless(item) for name, item in value.items() if name not in hidden}
+        return {**timeless, "needs files": bool(value["refs"])} if "refs" in value else timeless
     return value
 
 
@@ -114,7 +119,7 @@ def require_whole(storage: Storage) -> mf.Store:
     assert report.is_sound, report.to_table()
     for model in mf.registry.models(store=store):
         for version in mf.registry.versions(model.name, deleted=True, store=store):
-            assert callable(version.load())
+            assert version.record.is_purged or callable(version.load())
     return store
 
 
