@@ -2,5 +2,7 @@
 
 from mlflowish.journals.compaction import CompactionReport, Fold
 from mlflowish.journals.journals import NEWS_S, Journals
+from mlflowish.journals.segment import Segment
+from mlflowish.journals.view import Holdings
 
-__all__ = ["NEWS_S", "CompactionReport", "Fold", "Journals"]
+__all__ = ["NEWS_S", "CompactionReport", "Fold", "Holdings", "Journals", "Segment"]

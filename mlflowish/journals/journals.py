@@ -22,7 +22,7 @@ from mlflowish.journals.access import access_to
 from mlflowish.journals.compaction import MAX_LOOSE_BYTES, CompactionReport, Fold
 from mlflowish.journals.compactor import Compactor
 from mlflowish.journals.frames import KEY_BYTES, MAX_KIND_BYTES, MAX_PAYLOAD_BYTES
-from mlflowish.journals.view import View
+from mlflowish.journals.view import Holdings, View
 from mlflowish.journals.writer import Fsync, JournalWriter, Writer
 from mlflowish.storage.base import Storage
 
@@ -141,6 +141,34 @@ class Journals:
             if item != last:
                 last = item
                 yield item[:KEY_BYTES], item[KEY_BYTES:]
+
+    def holdings(self, *, unless: tuple[Any, ...] | None = None) -> Holdings | None:
+        """All segments, and the records that lie in journals, as of now, for whoever keeps an index of them; None if
+        their `mark` is still the one of `unless`.
+        """
+        with self._lock:
+            self._view.refresh(force=True)
+            return None if unless is not None and self._view.mark() == unless else self._view.holdings()
+
+    def record_count(self) -> int:
+        """How many records are known, about: duplicates count, and what others added since the last look does not."""
+        with self._lock:
+            if not self._view.is_loaded:
+                self._load()
+            return self._view.record_count()
+
+    def seal(self, *, at_least: int) -> bool:
+        """Turn this process's own journal into a segment if it holds so many keys; did it?"""
+        writer = self._writer
+        if not isinstance(writer, JournalWriter) or writer.record_count < at_least:
+            return False
+        try:
+            writer.seal()
+        except MlflowishError as error:
+            _log.info("Could not turn a journal of %s into a segment: %s", self.kind, error)
+            return False
+        self._tidy()
+        return True
 
     def refresh(self) -> None:
         """Read what other processes and machines have added."""

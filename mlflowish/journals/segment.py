@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 import mmap
+import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from struct import Struct
 
 from blake3 import blake3
@@ -197,6 +199,38 @@ class Segment:
             self._right.add(offset)
             found.append(view)
         return found
+
+    @property
+    def is_indexed(self) -> bool:
+        """Is its index right, as far as it was read?"""
+        return self._recovered is None
+
+    @property
+    def data_end(self) -> int:
+        """Where its records end; the first begins behind the header."""
+        return self._data_end
+
+    def entries(self) -> bytes:
+        """The index as one: 24 bytes for each record in order, its key and the offset (uint64) of its frame. Verified;
+        b"" if it is damaged, and `is_indexed` says so from then on.
+        """
+        if self._recovered is not None:
+            return b""
+        data, bits = self._data, self._bits
+        starts = array("I")
+        starts.frombytes(data[self._fan_out : self._fan_out + 4 * ((1 << bits) + 1)])
+        if sys.byteorder == "big":
+            starts.byteswap()
+        found = []
+        for bucket, (first, last) in enumerate(pairwise(starts)):
+            start = self._data_end + first * ENTRY_BYTES + bucket * CHECK_BYTES
+            end = start + (last - first) * ENTRY_BYTES
+            entries = data[start:end]
+            if _bucket_check(self._seal, bucket, entries) != data[end : end + CHECK_BYTES]:
+                self._recover("its index is damaged")
+                return b""
+            found.append(entries)
+        return b"".join(found)
 
     def items(self) -> Iterator[bytes]:
         """Every record (key followed by payload) in order. Checked as a whole first, so that intact ones need no

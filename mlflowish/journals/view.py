@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlflowish.errors import NotFoundError, StorageError
 from mlflowish.journals.access import Access
@@ -72,6 +73,16 @@ class Tail:
         return sorted(key + payload for key, payloads in self.records.items() for payload in payloads)
 
 
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Everything that was known at one moment: segments, and what lies in journals, by key. `mark` is equal as long as
+    nothing changes."""
+
+    mark: tuple[Any, ...]
+    segments: tuple[Segment, ...]
+    loose: dict[bytes, tuple[bytes, ...]]
+
+
 class View:
     """See the module. `answers` maps a key to all payloads known under it: others may read it, without a lock."""
 
@@ -127,6 +138,25 @@ class View:
         """Sorted streams of all known records, as they are now."""
         journals = [iter(tail.items()) for tail in self._tails.values()]
         return journals + [segment.items() for segment in self._segments.values()]
+
+    def mark(self) -> tuple[Any, ...]:
+        """Something that is equal as long as the same is known."""
+        tails = sorted((tail.path, tail.position, len(tail.records)) for tail in self._tails.values())
+        return tuple(sorted(self._segments)), tuple(tails)
+
+    def record_count(self) -> int:
+        """How many records are known, about."""
+        return sum(segment.record_count for segment in self._segments.values()) + sum(
+            len(tail.records) for tail in self._tails.values()
+        )
+
+    def holdings(self) -> Holdings:
+        """All that is known. Payloads may come twice."""
+        loose: dict[bytes, tuple[bytes, ...]] = {}
+        for tail in self._tails.values():
+            for key, payloads in tail.records.items():
+                loose[key] = (*loose.get(key, ()), *payloads)
+        return Holdings(self.mark(), tuple(self._segments.values()), loose)
 
     def adopt(self, tail: Tail) -> None:
         """Begin to know a journal of this process."""

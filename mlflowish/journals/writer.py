@@ -123,6 +123,12 @@ class JournalWriter:
             self._let_go()
             self._view.refresh(force=True)
 
+    @property
+    def record_count(self) -> int:
+        """How many keys the journal holds now."""
+        own = self._own
+        return 0 if own is None else len(own.tail.records)
+
     def flush(self) -> None:
         with self._lock:
             if self._own is not None:

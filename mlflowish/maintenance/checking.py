@@ -72,6 +72,10 @@ class Check:
         except (StorageError, IntegrityError) as error:
             self.found("unreadable", name, error.message)
 
+    def was_repaired(self, *prefixes: str) -> bool:
+        """Was anything repaired whose path begins so?"""
+        return any(found.is_repaired and found.path.startswith(prefixes) for found in self._findings)
+
     def is_old(self, modified_s: float) -> bool:
         """Was it left alone for a day? False when nobody knows."""
         return self.now_s - modified_s > DAY_S

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Collection, Iterable
+from importlib.util import find_spec
 
 from mlflowish.maintenance.checking import DAY_S, Unwatched, Watch
 from mlflowish.maintenance.collected import GcReport, Pile
@@ -20,7 +21,7 @@ from mlflowish.maintenance.policy import Age, Candidate, Policy, Size, bytes_in,
 from mlflowish.maintenance.reach import live_calls, name_of, named_objects, objects
 from mlflowish.registry.purging import deleted_before, purge_if_deleted_before, version_key
 from mlflowish.registry.records import VersionRecord
-from mlflowish.storage import LocalStorage
+from mlflowish.storage import LocalStorage, ObjectInfo, Storage
 from mlflowish.store import Store, as_store, forgetting
 from mlflowish.store import entries as records
 from mlflowish.store.layout import read_layout
@@ -197,8 +198,9 @@ class _Collection:
         return gone, {name: size for name, size in unreached.items() if name not in gone}
 
     def _remains(self, *, delete: bool) -> Pile:
-        """Old files of `quarantine/`, leases that nobody renews, unfinished files of dead processes."""
+        """Old files of `quarantine/`, stale leases, unfinished files of dead processes, replaced tables of runs."""
         old = [
+            *_replaced_tables(self.storage),
             *(info for info in self.storage.list("quarantine") if self.now_s - info.modified_s > ASIDE_KEPT_S),
             *(info for info in self.storage.list("leases") if self.now_s - info.modified_s > DAY_S),
         ]
@@ -221,3 +223,11 @@ class _Collection:
     def _records(self) -> Pile:
         sizes = [info.size_bytes for folder in ("journals", "segments") for info in self.storage.list(folder)]
         return Pile(len(sizes), sum(sizes))
+
+
+def _replaced_tables(storage: Storage) -> Iterable[ObjectInfo]:
+    if find_spec("numpy") is None:
+        return ()
+    from mlflowish.tracking.table.manifest import replaced
+
+    return replaced(storage)

@@ -44,6 +44,8 @@ KINDS: dict[str, Kind] = {
     "segment-malformed": Kind("error", "records or index of a segment are in disorder", _ASIDE),
     "record-unreadable": Kind("warning", "a record makes no sense; readers pass over it", "dropped"),
     "record-unknown": Kind("note", "a record of a kind that this version does not know; it is left alone"),
+    "table-damaged": Kind("warning", "a file of the table of runs is damaged", "removed; searches make it anew"),
+    "table-wrong": Kind("error", "the table of runs says something else than the records", "removed as a whole"),
     "catalog-damaged": Kind("error", "a record of the catalog's log is damaged, missing or out of its chain"),
     "checkpoint-damaged": Kind(
         "warning", "a checkpoint of the catalog is damaged or disagrees with the log", "removed"

@@ -25,7 +25,7 @@ _NAMES = re.compile(
     | leases/[0-9a-f]{{32}}/[0-9]+
     | spool/[0-9a-f]{{32}}-[0-9]{{8,}}\.log
     | quarantine/[^/]+
-    | spool/[0-9a-f]{{32}}-[0-9]{{8,}}\.log
+    | tables/[a-z]+-[0-9]+/[^/]+
     | catalog/(?:HINT | floors/[0-9]{{10}} | checkpoints/[0-9]{{20}} | log/[0-9]{{10}}/[0-9]{{20}})
     | catalog/bodies/[0-9]{{20}}\.[0-9a-f]+ | catalog/segments/[0-9]{{20}}\.{_HASH}
     | {RESERVED}/.+

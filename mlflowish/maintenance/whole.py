@@ -11,6 +11,7 @@ from mlflowish.maintenance.journals_check import check_journals
 from mlflowish.maintenance.layout_check import check_layout, check_leases, check_names, check_remains
 from mlflowish.maintenance.objects_check import check_objects
 from mlflowish.maintenance.records_check import check_calls, check_records, check_references
+from mlflowish.maintenance.tables_check import check_tables
 from mlflowish.store import Store, as_store
 
 
@@ -53,6 +54,7 @@ def fsck(
         check.part("calls", lambda: check_calls(check, present))
         for kind in sorted(kinds):
             check.part(kind, lambda kind=kind: check_records(check, kind))  # type: ignore[misc]
+        check.part("tables", lambda: check_tables(check))
         check.part("catalog", lambda: check_catalog(check))
         check.part("references", lambda: check_references(check, present))
     check.part("leases", lambda: check_leases(check))

@@ -300,7 +300,7 @@ def _unquoted(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _pattern(text: str, *, ignores_case: bool) -> re.Pattern[str]:
+def like_pattern(text: str, *, ignores_case: bool) -> re.Pattern[str]:
     """SQL's LIKE: % is any text, _ any character."""
     parts = {"%": ".*", "_": "."}
     whole = "".join(parts.get(char) or re.escape(char) for char in text)
@@ -319,8 +319,8 @@ _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": lambda value, operand: value >= operand,
     "<": lambda value, operand: value < operand,
     "<=": lambda value, operand: value <= operand,
-    "like": lambda value, operand: _pattern(operand, ignores_case=False).fullmatch(value) is not None,
-    "ilike": lambda value, operand: _pattern(operand, ignores_case=True).fullmatch(value) is not None,
+    "like": lambda value, operand: like_pattern(operand, ignores_case=False).fullmatch(value) is not None,
+    "ilike": lambda value, operand: like_pattern(operand, ignores_case=True).fullmatch(value) is not None,
     "in": lambda value, operand: any(_same(value, each) for each in operand),
     "is null": lambda value, operand: False,
     "is not null": lambda value, operand: True,

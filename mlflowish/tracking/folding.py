@@ -127,15 +127,20 @@ def unique(batches: Iterable[Batch]) -> list[Batch]:
     return list(found.values())
 
 
-def fold(run_id: bytes, batches: Iterable[Batch]) -> RunRecord | None:
-    """The run that these batches tell of; None if none of them says that it began, or if it was purged."""
+def fold(
+    run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] = Process.is_dead
+) -> RunRecord | None:
+    """The run that these batches tell of; None if none of them says that it began, or if it was purged. `is_dead` is
+    asked about the process of each session that nobody has ended."""
     known = unique(batches)
-    return None if is_buried(known) else fold_all(run_id, known)
+    return None if is_buried(known) else fold_all(run_id, known, is_dead)
 
 
-def fold_all(run_id: bytes, batches: Iterable[Batch]) -> RunRecord | None:
+def fold_all(
+    run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] = Process.is_dead
+) -> RunRecord | None:
     """The same, of a purged run too: what it named is there until its records are removed."""
-    state = _State()
+    state = _State(is_dead)
     known = unique(batches)
     ordered = sorted(
         (
@@ -153,7 +158,8 @@ def fold_all(run_id: bytes, batches: Iterable[Batch]) -> RunRecord | None:
 
 
 class _State:
-    def __init__(self) -> None:
+    def __init__(self, is_dead: Callable[[Process], bool]) -> None:
+        self.is_dead = is_dead
         self.start: Event | None = None
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
@@ -198,7 +204,7 @@ class _State:
         status, end_us, reason = _verdict(sessions)
         if not sessions and self.is_remainder:
             status, end_us, reason = KILLED, max(self.signs_us.values()), "what was known of it before was purged"
-        origin = start.body.get("forked_from")
+        origin, parent = start.body.get("forked_from"), start.body.get("parent")
         return RunRecord(
             run_id=run_id,
             name=self.tags.get(NAME_TAG) or str(start.body.get("name", "")),
@@ -214,7 +220,7 @@ class _State:
             datasets=tuple(self.datasets.values()),
             artifacts=tuple(self.artifacts[path] for path in sorted(self.artifacts)),
             models=tuple(self.models.values()),
-            parent_id=start.body.get("parent"),
+            parent_id=None if parent is None else str(parent),
             forked_from=(str(origin[0]), int(origin[1])) if origin else None,
             user=str(start.body.get("user", "")),
             is_deleted=self.is_deleted,
@@ -228,7 +234,7 @@ class _State:
         if end is not None:
             status, reason = str(end.body.get("status", FINISHED)), str(end.body.get("reason", ""))
             return Session(session_id, process, began_us, end.time_us, status, reason)
-        if not process.is_dead():
+        if not self.is_dead(process):
             return Session(session_id, process, began_us)
         seen_us = max(self.signs_us.get(writer, 0), began_us)
         return Session(session_id, process, began_us, seen_us, KILLED, "its process ended without a word")
@@ -269,7 +275,8 @@ class _State:
     def take_input(self, event: Event) -> None:
         body = event.body
         texts = {name: str(body.get(name, "")) for name in ("name", "digest", "source", "kind", "description")}
-        dataset = Dataset(context=body.get("context"), **texts)
+        context = body.get("context")
+        dataset = Dataset(context=None if context is None else str(context), **texts)
         self.datasets[dataset.name, dataset.digest, dataset.context] = dataset
 
     def take_fact(self, event: Event) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 from mlflowish.errors import InvalidInputError, nearest
 from mlflowish.store import Table
 from mlflowish.tracking.filters import Field, parse_field
-from mlflowish.tracking.folding import RunRecord
-from mlflowish.tracking.search import value_of
+from mlflowish.tracking.search import Found
 
 _CALL = re.compile(r"\s*([A-Za-z]+)\s*\(\s*(.+?)\s*\)\s*\Z", re.DOTALL)
 Number = Callable[[Sequence[Any]], Any]
@@ -26,28 +25,25 @@ _NUMBERS: dict[str, Number] = {
 _ANY: dict[str, Number] = {"count": len, "first": lambda values: values[0], "last": lambda values: values[-1]}
 
 
-def grouped(records: Sequence[RunRecord], fields: Sequence[str], aggregates: Mapping[str, Any]) -> Table:
+def grouped(found: Found, fields: Sequence[str], aggregates: Mapping[str, Any]) -> Table:
     """Rows in the order of the groups' values, groups without a value last. NaN counts for `count`, `first` and `last`
     only; a group without any value has None."""
     if not fields:
         raise InvalidInputError("group_by takes the fields whose values make a group, such as 'params.model'")
     keys = [parse_field(text) for text in fields]
     asked = {name: _aggregate(name, text) for name, text in aggregates.items()}
-    groups: dict[tuple[Any, ...], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault(tuple(value_of(record, key) for key in keys), []).append(record)
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for at, values in enumerate(zip(*(found.column(key) for key in keys), strict=True)):
+        groups.setdefault(values, []).append(at)
     ordered = sorted(
         groups.items(), key=lambda item: [(value is None, str(type(value)), value or 0) for value in item[0]]
     )
+    columns = {name: (function, found.column(field)) for name, (function, field) in asked.items()}
     rows = [
-        (*values, len(found), *(_number(found, function, field) for function, field in asked.values()))
-        for values, found in ordered
+        (*values, len(members), *(_number([column[at] for at in members], each) for each, column in columns.values()))
+        for values, members in ordered
     ]
     return Table((*fields, "runs", *asked), rows)
-
-
-def _rank(value: Any) -> tuple[Any, ...]:
-    return (2,) if value is None else (1, value) if isinstance(value, str) else (0, value)
 
 
 def _aggregate(name: str, text: Any) -> tuple[str, Field]:
@@ -63,8 +59,8 @@ def _aggregate(name: str, text: Any) -> tuple[str, Field]:
     return function, field
 
 
-def _number(records: Sequence[RunRecord], function: str, field: Field) -> Any:
-    values = [value for record in records if (value := value_of(record, field)) is not None]
+def _number(column: Sequence[Any], function: str) -> Any:
+    values = [value for value in column if value is not None]
     if function in _ANY:
         return _ANY[function](values) if values or function == "count" else None
     numbers = [value for value in values if isinstance(value, (int, float)) and not math.isnan(value)]

@@ -50,6 +50,11 @@ class InFlight:
         with self._lock:
             return {run_id for spooled in self._files.values() for run_id in spooled.runs}
 
+    def mark(self) -> tuple[object, ...]:
+        """Something that is equal as long as nothing was spooled or moved."""
+        with self._lock:
+            return tuple(sorted((*name, spooled.position) for name, spooled in self._files.items()))
+
     def batches(self, run_id: bytes) -> list[Batch]:
         """Events and last values of a run."""
         with self._lock:

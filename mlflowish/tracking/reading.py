@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +24,7 @@ from mlflowish.tracking.records import (
     unpack_batch,
     unpack_lines,
 )
+from mlflowish.tracking.table import pays
 
 _FOUND_DEAD = 0xFFFF_FFFF  # the number of a batch that no spool file made
 _RUN_ID_DIGITS = 32
@@ -52,8 +53,7 @@ def read_run(store: Store, run_id: str) -> RunRecord:
     key = require_run_id(run_id)
     record = fold(key, _batches(store, key))
     if record is None:
-        known = [run.run_id for run in read_runs(store, deleted=True)]
-        near = nearest(run_id, known, limit=3)
+        near = nearest(run_id, _known_ids(store, run_id), limit=3)
         hint = f"; the nearest are {', '.join(near)}" if near else ": it has no runs"
         raise NotFoundError(f"There is no run {run_id} in {store.url}{hint}", run_id=run_id, url=store.url, near=near)
     return record
@@ -68,20 +68,43 @@ def find_run(store: Store, text: str) -> RunRecord:
     """The run with this id, this beginning of an id, or this name; InvalidInputError if that is not one."""
     if is_run_id(text):
         return read_run(store, text)
+    if pays(store):
+        return _found_in_table(store, text)
     runs = list(read_runs(store))
     found = [run for run in runs if run.name == text] or [
         run for run in runs if len(text) >= 4 and run.run_id.startswith(text.lower())
     ]
-    if not found:
-        near = nearest(text, [run.name for run in runs] + [run.run_id for run in runs], limit=3)
+    _require_one(
+        store, text, [run.run_id for run in found], lambda: [run.name for run in runs] + [run.run_id for run in runs]
+    )
+    return found[0]
+
+
+def _found_in_table(store: Store, text: str) -> RunRecord:
+    from mlflowish.tracking.table import finding
+
+    ids = finding.ids_of(store, text)
+    _require_one(store, text, ids, lambda: finding.names_and_ids(store, text))
+    return read_run(store, ids[0])
+
+
+def _require_one(store: Store, text: str, ids: list[str], known: Callable[[], list[str]]) -> None:
+    if not ids:
+        near = nearest(text, known(), limit=3)
         hint = f"; the nearest are {', '.join(near)}" if near else ": it has no runs"
         raise NotFoundError(f"There is no run {text} in {store.url}{hint}", run_id=text, url=store.url, near=near)
-    if len(found) > 1:
-        ids = [run.run_id for run in found]
+    if len(ids) > 1:
         raise InvalidInputError(
-            f"{len(found)} runs are meant by {text!r}: {', '.join(ids[:5])}. Give the id.", found=text, runs=ids
+            f"{len(ids)} runs are meant by {text!r}: {', '.join(ids[:5])}. Give the id.", found=text, runs=ids
         )
-    return found[0]
+
+
+def _known_ids(store: Store, run_id: str) -> list[str]:
+    if pays(store):
+        from mlflowish.tracking.table import finding
+
+        return finding.ids_near(store, run_id)
+    return [run.run_id for run in read_runs(store, deleted=True)]
 
 
 def read_console(store: Store, run_id: str) -> str:

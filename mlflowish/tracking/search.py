@@ -6,19 +6,69 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.store import Store, Table, as_store
-from mlflowish.tracking.filters import EVERYTHING, Field, Filter, Value, parse_filter, parse_order
+from mlflowish.tracking.filters import EVERYTHING, Field, Filter, Kind, Value, parse_filter, parse_order
 from mlflowish.tracking.folding import RunRecord
 from mlflowish.tracking.reading import read_runs
 from mlflowish.tracking.run import Run
+from mlflowish.tracking.table import pays
 
 _FIXED = ("run_id", "name", "experiment", "status", "start_time", "end_time")
-_PARTS = ("metrics", "params", "tags")
+_KIND_OF: dict[str, Kind] = {"metrics": "metric", "params": "param", "tags": "tag"}
 _HIDDEN_TAGS = "mlflow."
+# Of so many runs that a search found, folding each takes less time than reading all columns.
+_PAGE_RUNS = 1_000
 Order = tuple[Field, bool]
+
+
+class Found(Protocol):
+    """Runs in order, whose values come as `value_of` gives them."""
+
+    def __len__(self) -> int: ...
+
+    def run_id(self, at: int) -> str:
+        """The id of one of them."""
+
+    def record(self, at: int) -> RunRecord | None:
+        """One of them, whole; None if that has to be read again."""
+
+    def column(self, field: Field) -> list[Value]:
+        """The value of a field in each of them; None without one."""
+
+    def seconds(self) -> tuple[list[Any], list[Any]]:
+        """When they began and when they ended, in seconds since 1970."""
+
+    def names(self, kind: str) -> list[str]:
+        """Names of metrics, params or tags that one of them has, in order."""
+
+
+class Listed:
+    """Runs that were folded."""
+
+    def __init__(self, records: Sequence[RunRecord]) -> None:
+        self._records = tuple(records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def run_id(self, at: int) -> str:
+        return self._records[at].run_id
+
+    def record(self, at: int) -> RunRecord | None:
+        return self._records[at]
+
+    def column(self, field: Field) -> list[Value]:
+        return [value_of(record, field) for record in self._records]
+
+    def seconds(self) -> tuple[list[Any], list[Any]]:
+        return [record.start_s for record in self._records], [record.end_s for record in self._records]
+
+    def names(self, kind: str) -> list[str]:
+        return sorted({name for record in self._records for name in getattr(record, kind)})
 
 
 class Runs(Table):
@@ -27,18 +77,40 @@ class Runs(Table):
     `params.` and `tags.` that one of them has.
     """
 
-    def __init__(self, store: Store, records: Sequence[RunRecord]) -> None:
-        self._store, self._records = store, tuple(records)
-        keys = [(part, key) for part in _PARTS for key in _keys(self._records, part)]
-        rows = [(*_fixed(record), *(_cell(record, part, key) for part, key in keys)) for record in self._records]
-        super().__init__((*_FIXED, *(f"{part}.{key}" for part, key in keys)), rows)
+    def __init__(self, store: Store, found: Sequence[RunRecord] | Found) -> None:
+        self._store, self._found = store, Listed(found) if isinstance(found, Sequence) else found
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]  # of many runs, made when somebody looks at it
+        """Names of the columns."""
+        return (*_FIXED, *(f"{kind}.{name}" for kind, name in self._names))
+
+    @cached_property
+    def _rows(self) -> list[tuple[Any, ...]]:  # type: ignore[override]
+        found = self._found
+        fixed = [found.column(Field("attribute", key)) for key in ("run_id", "run_name", "experiment", "status")]
+        times = [[_time(seconds) for seconds in column] for column in found.seconds()]
+        others = [found.column(Field(_KIND_OF[kind], name)) for kind, name in self._names]
+        return list(zip(*fixed, *times, *others, strict=True))
+
+    @cached_property
+    def _names(self) -> list[tuple[str, str]]:
+        return [
+            (kind, name)
+            for kind in _KIND_OF
+            for name in self._found.names(kind)
+            if kind != "tags" or not name.startswith(_HIDDEN_TAGS)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     def __iter__(self) -> Iterator[Run]:  # type: ignore[override]  # a search gives runs
-        return (Run(self._store, record.run_id, record) for record in self._records)
+        return (self[at] for at in range(len(self)))
 
     def __getitem__(self, index: int) -> Run:  # type: ignore[override]
-        record = self._records[index]
-        return Run(self._store, record.run_id, record)
+        at = range(len(self))[index]
+        return Run(self._store, self._found.run_id(at), self._found.record(at))
 
     def group_by(self, *fields: str, **aggregates: str | tuple[str, str]) -> Table:
         """One row for each combination of values of `fields`, with the number of runs and what `aggregates` ask for:
@@ -55,7 +127,7 @@ class Runs(Table):
         """
         from mlflowish.tracking.grouping import grouped
 
-        return grouped(self._records, fields, aggregates)
+        return grouped(self._found, fields, aggregates)
 
 
 def search_runs(
@@ -90,11 +162,32 @@ def search_runs(
     _require_page(limit, offset)
     opened = as_store(store)
     names = None if experiment is None else {experiment} if isinstance(experiment, str) else set(experiment)
+    if pays(opened):
+        return _from_table(opened, wanted, names, orders, deleted=deleted, limit=limit, offset=offset)
     found = _matching(read_runs(opened, deleted=deleted), wanted, names)
     if limit is None:
         return Runs(opened, sorted(found, key=lambda record: _rank(record, orders))[offset:])
     best = heapq.nsmallest(limit + offset, found, key=lambda record: _rank(record, orders))
     return Runs(opened, best[offset:])
+
+
+def _from_table(
+    store: Store,
+    wanted: Filter,
+    experiments: set[str] | None,
+    orders: Sequence[Order],
+    *,
+    deleted: bool,
+    limit: int | None,
+    offset: int,
+) -> Runs:
+    from mlflowish.tracking.table.chosen import choose
+
+    chosen = choose(store, wanted, experiments=experiments, orders=orders, deleted=deleted, limit=limit, offset=offset)
+    if len(chosen) > _PAGE_RUNS:
+        return Runs(store, chosen)
+    records = (chosen.record(at) for at in range(len(chosen)))
+    return Runs(store, [record for record in records if record is not None])
 
 
 def _matching(records: Iterable[RunRecord], wanted: Filter, experiments: set[str] | None) -> Iterator[RunRecord]:
@@ -188,22 +281,6 @@ def _require_page(limit: int | None, offset: int) -> None:
     for name, number in (("limit", limit), ("offset", offset)):
         if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 0):
             raise InvalidInputError(f"{name} is a number of runs, 0 or more, found {number!r}", found=number)
-
-
-def _keys(records: Sequence[RunRecord], part: str) -> list[str]:
-    found: dict[str, None] = {}
-    for record in records:
-        found.update(dict.fromkeys(getattr(record, part)))
-    return sorted(key for key in found if part != "tags" or not key.startswith(_HIDDEN_TAGS))
-
-
-def _fixed(record: RunRecord) -> tuple[Any, ...]:
-    return record.run_id, record.name, record.experiment, record.status, _time(record.start_s), _time(record.end_s)
-
-
-def _cell(record: RunRecord, part: str, key: str) -> Any:
-    found = getattr(record, part).get(key)
-    return found.value if part == "metrics" and found is not None else found
 
 
 def _time(seconds: float | None) -> datetime | None:

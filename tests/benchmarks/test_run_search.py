@@ -1,0 +1,113 @@
+"""A page of the runs that a filter finds, sorted: ours of a million runs, beside MLflow's SQLite store with 20,000.
+
+Processes of their own, so that memory and cold starts are those of a program. Nothing fails because of a time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import many_runs
+import pytest
+
+import mlflowish as mf
+
+PROGRAM = """
+import json, resource, statistics, sys, time
+began = time.perf_counter()
+import mlflowish as mf
+folder, times = sys.argv[1], int(sys.argv[2])
+FILTER, ORDER = "metrics.m0 > 0.5 and params.p2 = 'value 3'", "metrics.m0 desc"
+def search(limit=50):
+    start = time.perf_counter()
+    found = mf.search_runs(FILTER, order_by=ORDER, limit=limit, store=store)
+    return time.perf_counter() - start, [run.run_id for run in found], [run.metrics["m0"] for run in found]
+store = mf.Store(folder)
+first, ids, values = search()
+whole = time.perf_counter() - began
+assert len(ids) == 50 and values == sorted(values, reverse=True), len(ids)
+again = [search()[0] for _ in range(times)]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+again = statistics.median(again or [first])
+print(json.dumps({"whole": whole, "first": first, "again": again, "peak": peak, "ids": ids}))
+"""
+
+
+def measured(folder: Path, times: int = 0) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), str(times)],
+        env={**os.environ, "MLFLOWISH_STORE": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def reported(figures: Any, group: str, count: int, folder: Path) -> None:
+    """Build, search cold and warm, after new runs, and after everything was merged."""
+    name = f"{group}: {count:,} runs"
+    built = measured(folder)
+    figures.add(f"{name}, first search ever: builds the table", "mlflowish", built["first"])
+    figures.add(f"{name}, first search ever: peak memory", "mlflowish", built["peak"] / 1e6, "MB")
+    table = sum(file.stat().st_size for file in folder.glob("tables/*/*"))
+    figures.add(f"{name}: bytes of the table", "mlflowish", table / 1e6, "MB")
+    for _ in range(3):
+        cold = measured(folder, 20)
+        assert cold["ids"] == built["ids"]
+        figures.add(f"{name}, new process, imports included", "mlflowish", cold["whole"])
+        figures.add(f"{name}, first search in a process", "mlflowish", cold["first"])
+        figures.add(f"{name}, warm", "mlflowish", cold["again"])
+        figures.add(f"{name}: peak memory", "mlflowish", cold["peak"] / 1e6, "MB")
+    many_runs.add(folder, 1_000, count)
+    figures.add(f"{name}, after 1,000 new ones, new process", "mlflowish", measured(folder)["whole"])
+    store = mf.Store(folder)
+    store.compact()
+    store.close()
+    merged = measured(folder)
+    figures.add(f"{name}, after compaction, new process", "mlflowish", merged["whole"])
+    figures.add(f"{name}, the one after that", "mlflowish", measured(folder)["whole"])
+
+
+def test_search_a_few_thousand_runs(figures, tmp_path: Path) -> None:
+    many_runs.fill(tmp_path / "s", 2_000, a_segment=1_500)
+    reported(figures, "filter, sort, first 50", 2_000, tmp_path / "s")
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_search_a_million_runs(figures, tmp_path: Path) -> None:
+    many_runs.fill(tmp_path / "s", 1_000_000)
+    reported(figures, "filter, sort, first 50", 1_000_000, tmp_path / "s")
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_search_20000_runs_beside_peers(figures, tmp_path: Path) -> None:
+    import time
+
+    count, group = 20_000, "filter, sort, first 50 of 20,000 runs, warm"
+    many_runs.fill(tmp_path / "s", count)
+    measured(tmp_path / "s")
+    figures.add(group, "mlflowish", measured(tmp_path / "s", 20)["again"])
+    if importlib.util.find_spec("mlflow") is None:
+        pytest.skip("MLflow is not installed")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(many_runs.fill_mlflow(tmp_path / "m", count))
+    for _ in range(4):
+        began = time.perf_counter()
+        found = client.search_runs(["0"], filter_string=many_runs.FILTER, order_by=["metrics.m0 DESC"], max_results=50)
+        figures.add(group, "MLflow SQLite", time.perf_counter() - began)
+    store = mf.Store(tmp_path / "s")
+    ours = mf.search_runs(many_runs.FILTER, order_by=many_runs.ORDER, limit=50, store=store)
+    assert [run.name for run in ours] == [run.info.run_name for run in found]
+    store.close()
