@@ -104,13 +104,6 @@ def _accepted_fault(_: bytes, payload: bytes) -> str:
         return str(error) or type(error).__name__
 
 
-def _source_fault(key: bytes, payload: bytes) -> str:
-    try:
-        return "" if codes.text_digest(zlib.decompress(payload)) == key else "it is not what its key says"
-    except _FAULTS as error:
-        return str(error) or type(error).__name__
-
-
 def _used_fault(_: bytes, payload: bytes) -> str:
     try:
         when, digest = msgpack.unpackb(payload)[:2]
@@ -133,8 +126,7 @@ def _fault_by(unpack: Callable[[bytes], object]) -> Callable[[bytes, bytes], str
 _FAULT_OF: dict[str, Callable[[bytes, bytes], str]] = {
     "fingerprints": _parts_fault,
     "accepted": _accepted_fault,
-    codes.KIND: _fault_by(codes.KeptCode.unpacked),
-    codes.SOURCES: _source_fault,
+    codes.KIND: codes.fault,
     "used": _used_fault,
     forgetting.KIND: lambda key, payload: "" if len(payload) == 16 else f"its payload has {len(payload)} bytes",
     dooms.KIND: _fault_by(dooms.unpack_doom),

@@ -111,8 +111,26 @@ def tasks_of(store: Store, keys: Iterable[str]) -> Iterator[tuple[Task, KeptCode
     """A task for each call, its code, and whether it was asked for; calls whose results are needed and not stored any
     more come before those that need them."""
     planned = _Plan(store)
-    for key in keys:
+    for key in dict.fromkeys(_without_pipelines(store, keys)):
         yield from planned.of(key, is_asked=True)
+
+
+def _without_pipelines(store: Store, keys: Iterable[str]) -> Iterator[str]:
+    """The keys; in the place of a pipeline, which is made of calls and has no code that runs, those of its calls."""
+    waiting, seen = list(reversed(list(keys))), set[str]()
+    while waiting:
+        key = waiting.pop()
+        record = record_of(store, key)
+        children = record.meta.children if record is not None else ()
+        if record is None or key in seen or not children or _has_code(store, record.meta):
+            yield key
+        else:
+            waiting += reversed(children)
+        seen.add(key)
+
+
+def _has_code(store: Store, meta: Meta) -> bool:
+    return bool(meta.fingerprint) and codes.recall(store, bytes.fromhex(meta.fingerprint)) is not None
 
 
 class _Plan:

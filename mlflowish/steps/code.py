@@ -26,7 +26,8 @@ from mlflowish.steps.page import Page, home_of, innermost
 from mlflowish.store import Store
 from mlflowish.store.masking import is_secret
 
-KIND, SOURCES = "code", "sources"
+KIND = "code"
+_CODE, _TEXT = b"\x01", b"\x02"  # how payloads begin: one kind of records costs a bucket two listings less than two
 HIDDEN = "<hidden>"
 _MOST_MODULES = 2000
 _log = logging.getLogger("mlflowish.steps")
@@ -56,13 +57,13 @@ class KeptCode:
     def packed(self) -> bytes:
         """The payload of its record: zlib of a msgpack array in field order, so that fields can be added at its end."""
         values = [getattr(self, name) for name in _FIELDS]
-        return zlib.compress(bytes(msgpack.packb(values, unicode_errors="surrogatepass")))
+        return _CODE + zlib.compress(bytes(msgpack.packb(values, unicode_errors="surrogatepass")))
 
     @classmethod
     def unpacked(cls, payload: bytes) -> KeptCode:
         """The record; IntegrityError if nobody of ours can have written it."""
         try:
-            values = msgpack.unpackb(zlib.decompress(payload), use_list=False, unicode_errors="surrogatepass")
+            values = msgpack.unpackb(zlib.decompress(payload[1:]), use_list=False, unicode_errors="surrogatepass")
             found = cls(**dict(zip(_FIELDS, values, strict=False)))
         except (ValueError, TypeError, zlib.error) as error:
             raise IntegrityError(f"a record of the code of a step cannot be parsed: {error}") from error
@@ -82,8 +83,8 @@ def keep(store: Store, step: Any, fingerprint: Fingerprint) -> None:
         if not journals.get(fingerprint.digest):
             found, texts = collected(step, fingerprint)
             for digest, text in texts.items():
-                if not store.journals(SOURCES).get(digest):
-                    store.journals(SOURCES).append(digest, zlib.compress(text))
+                if not journals.get(digest):
+                    journals.append(digest, _TEXT + zlib.compress(text))
             journals.append(fingerprint.digest, found.packed())
     except Exception as error:  # noqa: BLE001  whatever the user's objects do when they are looked at
         _log.info("%s: its code was not kept, so it cannot be run again: %s", step.name, error)
@@ -92,21 +93,39 @@ def keep(store: Store, step: Any, fingerprint: Fingerprint) -> None:
 def recall(store: Store, digest: bytes) -> KeptCode | None:
     """What is kept of the code with this fingerprint."""
     for payload in store.journals(KIND).get(digest):
-        return KeptCode.unpacked(payload)
+        if payload[:1] == _CODE:
+            return KeptCode.unpacked(payload)
     return None
 
 
 def source_text(store: Store, digest: str) -> str:
     """The text of a module; IntegrityError if it is not there or not what its digest says."""
-    for payload in store.journals(SOURCES).get(bytes.fromhex(digest)):
-        try:
-            text = zlib.decompress(payload)
-        except zlib.error as error:
-            raise IntegrityError(f"the source text {digest} cannot be unpacked: {error}") from error
-        if text_digest(text).hex() == digest:
-            return text.decode("utf-8", "surrogatepass")
-        raise IntegrityError(f"the source text {digest} is not what its digest says")
+    for payload in store.journals(KIND).get(bytes.fromhex(digest)):
+        if payload[:1] == _TEXT:
+            return _text_of(bytes.fromhex(digest), payload).decode("utf-8", "surrogatepass")
     raise IntegrityError(f"the source text {digest} is not in the store")
+
+
+def fault(key: bytes, payload: bytes) -> str:
+    """What keeps a record of this kind from being read; '' if nothing does, or it is none that this version knows."""
+    try:
+        if payload[:1] == _CODE:
+            KeptCode.unpacked(payload)
+        elif payload[:1] == _TEXT:
+            _text_of(key, payload)
+    except IntegrityError as error:
+        return str(error)
+    return ""
+
+
+def _text_of(digest: bytes, payload: bytes) -> bytes:
+    try:
+        text = zlib.decompress(payload[1:])
+    except zlib.error as error:
+        raise IntegrityError(f"the source text {digest.hex()} cannot be unpacked: {error}") from error
+    if text_digest(text) != digest:
+        raise IntegrityError(f"the source text {digest.hex()} is not what its digest says")
+    return text
 
 
 def collected(step: Any, fingerprint: Fingerprint) -> tuple[KeptCode, dict[bytes, bytes]]:
