@@ -51,6 +51,7 @@ class CatalogMachine(RuleBasedStateMachine):
         self.written: list[dict[str, int]] = [{}]
         self.floor = -1
         self.ids: dict[str, Any] = {}
+        self.id_slots: dict[str, int] = {}
         self.values = itertools.count()
         self.referred: dict[str, ObjectRef] = {}
 
@@ -157,6 +158,7 @@ class CatalogMachine(RuleBasedStateMachine):
         assert result == [self.states[-1].get(key), number]
         if given_id is not None:
             self.ids[given_id] = result
+            self.id_slots[given_id] = self.head + 1
         self.commit({key: str(result)})
 
     @rule(handle=HANDLES, content=st.sampled_from([b"x", b"y"]))
@@ -199,6 +201,7 @@ class CatalogMachine(RuleBasedStateMachine):
             self.commit({})
         assert {info.path.rpartition("/")[2] for info in self.storage.list("objects")} == live
         self.referred = {name: ref for name, ref in self.referred.items() if name in live}
+        self.ids = {given: result for given, result in self.ids.items() if self.id_slots[given] > self.floor}
 
     # -- upkeep ------------------------------------------------------------------------------------
 
