@@ -14,6 +14,7 @@ import os
 import threading
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from mlflowish.errors import NotFoundError, StorageError
 from mlflowish.storage.seals import damaged, hash_file, is_marked, is_sealed, mark, seal
@@ -39,19 +40,18 @@ class _Settling:
         self._trusted: dict[tuple[int, int], int] = {}  # device and inode -> time of modification
         self._named: dict[str, tuple[int, int, int]] = {}  # files whose name is durable, as they were then
         self._waiting: deque[_Flush] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may store something in the middle of storing something
         self._worker: threading.Thread | None = None
 
     def trusts(self, found: os.stat_result) -> bool:
         return self._trusted.get((found.st_dev, found.st_ino)) == found.st_mtime_ns
 
     def trust(self, found: os.stat_result) -> None:
-        while len(self._trusted) >= _MOST_TRUSTED:
-            self._trusted.pop(next(iter(self._trusted)), None)
-        self._trusted[found.st_dev, found.st_ino] = found.st_mtime_ns
+        self._note(self._trusted, (found.st_dev, found.st_ino), found.st_mtime_ns)
 
     def distrust(self, found: os.stat_result) -> None:
-        self._trusted.pop((found.st_dev, found.st_ino), None)
+        with self._lock:
+            self._trusted.pop((found.st_dev, found.st_ino), None)
 
     def is_named(self, full: str, found: os.stat_result) -> bool:
         """Is it known that this name of this very file is on the disk? A file that is linked, renamed, removed or made
@@ -59,9 +59,13 @@ class _Settling:
         return self._named.get(full) == (found.st_dev, found.st_ino, found.st_ctime_ns)
 
     def note_named(self, full: str, found: os.stat_result) -> None:
-        while len(self._named) >= _MOST_TRUSTED:
-            self._named.pop(next(iter(self._named)), None)
-        self._named[full] = found.st_dev, found.st_ino, found.st_ctime_ns
+        self._note(self._named, full, (found.st_dev, found.st_ino, found.st_ctime_ns))
+
+    def _note(self, known: dict[Any, Any], key: object, value: object) -> None:
+        with self._lock:  # what goes is found by iterating, which nobody may disturb
+            while len(known) >= _MOST_TRUSTED:
+                known.pop(next(iter(known)))
+            known[key] = value
 
     def flush_later(self, flush: _Flush) -> None:
         with self._lock:

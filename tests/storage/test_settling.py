@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from mlflowish.catalog import Catalog
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
-from mlflowish.storage import LocalStorage, ObjectCache, ObjectRef, ObjectStore
+from mlflowish.storage import LocalStorage, ObjectCache, ObjectRef, ObjectStore, settling
 from mlflowish.storage.root import Fsync
 from mlflowish.storage.seals import is_marked, is_sealed
 from mlflowish.storage.settling import wait_until_settled
@@ -275,3 +275,20 @@ def test_what_the_catalog_names_is_flushed_before_it_is_named(tmp_path: Path) ->
     ref = objects_in(tmp_path, fsync="never").put(chunks(), len(DATA))  # as of a process that died before its flush
     Catalog(storage).transact(lambda tx: tx.put("models/a", {"refs": [[ref.name, ref.size_bytes]]}))
     assert is_sealed(file_of(ObjectStore(storage), ref).stat(), ref.digest)
+
+
+def test_what_is_known_of_the_disk_stays_bounded_whatever_threads_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setattr(settling, "_MOST_TRUSTED", 50)
+    known, found = settling._Settling(), os.stat(__file__)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(known.note_named, f"file {number}", found) for number in range(5000)]
+            assert [job.result() for job in jobs] == [None] * 5000
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(known._named) == 50
+    assert all(known.is_named(full, found) for full in list(known._named))
