@@ -160,7 +160,7 @@ class _Worker:
 
     def _answer(self, job: _Job, payload: bytes) -> Answer | None:
         """What the worker answers; None if it died."""
-        surroundings = (_folder(), list(sys.path), dict(os.environ))
+        surroundings = (_folder(), list(sys.path), list(sys.argv), dict(os.environ))
         news = None if self.process is not None and surroundings == self._told else surroundings
         message = pickle.dumps((news, payload, here(), self._owner.on_mismatch), protocol=pickle.HIGHEST_PROTOCOL)
         process = self._started()

@@ -97,12 +97,13 @@ def _serve(calls: IO[bytes], say: Any, lines: Lines, ending: threading.Event) ->
             return
 
 
-def _follow(folder: str | None, path: list[str], environment: dict[str, str]) -> None:
-    """Be where the driver is now: folder, modules, environment."""
+def _follow(folder: str | None, path: list[str], arguments: list[str], environment: dict[str, str]) -> None:
+    """Be where the driver is now: folder, modules, arguments of the command line, environment."""
     if folder is not None:
         with contextlib.suppress(OSError):
             os.chdir(folder)
     sys.path[:] = path
+    sys.argv[:] = arguments
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)

@@ -334,6 +334,9 @@ class Scheduler:
         """Interrupted: nothing new starts, and what runs in our threads gives up as soon as it can."""
         for future in self._submitted.values():
             future.cancel()
+        if not self._in_process:
+            for future in self._submitted.values():
+                future.stop()  # what runs in a process of its own ends with that
         with self._guard:
             for thread in self._threads.values():
                 if thread != threading.get_ident():

@@ -129,16 +129,30 @@ def test_a_worker_that_dies_in_the_middle_costs_its_call_and_nothing_else(dask, 
     assert all(ran.count(x) == 1 for x in done)
 
 
+@mf.pipeline
+def both(folder):
+    """As a pipeline."""
+    return total([slow(x, folder) for x in range(6)])
+
+
+def test_a_pipeline_gives_the_same_digests_on_the_cluster(dask, tmp_path):
+    found = []
+    for kind in (dask, "serial"):
+        with mf.Store(tmp_path / f"store-{len(found)}") as store:
+            assert both.run(str(tmp_path), executor=kind).result == 15
+            found.append({(call.key.hex(), call.meta.output) for call in store.calls()})
+    assert found[0] == found[1]
+
+
 DRIVER = """
 import os, sys, time
 sys.path.insert(0, sys.argv[4])
 import mlflowish as mf
-from test_dask import slow, total
+from test_dask import both
 
 mf.use(sys.argv[1])
 with mf.executor(sys.argv[2]):
-    futures = [slow.submit(x, sys.argv[3]) for x in range(6)]
-    print(total.submit(futures).result(), flush=True)
+    print(both(sys.argv[3]), flush=True)
 """
 
 
