@@ -24,8 +24,8 @@ _FILE = "digits.py"
 _EDITS = (
     ("    return images / 16.0\n", "    return np.sqrt(images / 16.0)\n"),
     (
-        "    return list(train_test_split(",
-        "    # A comment is not code: nothing runs again for it.\n    return list(train_test_split(",
+        "    return tuple(train_test_split(",
+        "    # A comment is not code: nothing runs again for it.\n    return tuple(train_test_split(",
     ),
 )
 
@@ -64,10 +64,10 @@ def _plain_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, A
     say.table("First run", first)
     second = _run(file, location)
     say.table(_second_title(location, second), second)
-    saved = _saved(second)
+    saved = second.seconds_saved
+    how = "All of it was passed in one look-up, in" if second.is_whole_hit else "Reading back took"
     say.line(
-        f"Accuracy {second.accuracy:.1%}, both times. Reading back took {seconds(second.seconds)}: "
-        f"[bold]{seconds(saved)} saved.[/]"
+        f"Accuracy {second.accuracy:.1%}, both times. {how} {seconds(second.seconds)}: [bold]{seconds(saved)} saved.[/]"
     )
     say.line("Next: [bold]mlflowish demo --edit[/] changes a helper and shows what runs again, and why.")
     _require_read_back(second)
@@ -96,7 +96,7 @@ def _edited_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, 
         "runs": [first.document(), second.document()],
         "ran_again": ran,
         "read_back": kept,
-        "seconds_saved": _saved(second),
+        "seconds_saved": second.seconds_saved,
     }
 
 
@@ -109,10 +109,8 @@ def _run(file: Path, location: Location) -> Rehearsal:
 def _tidy(location: Location, *, before: Rehearsal, after: Rehearsal) -> None:
     """Drop the results of the edited code: the next `--edit` could show nothing if it found them."""
     store = location.open()
-    kept = {call.key for call in before.calls}
-    for key in {call.key for call in after.calls} - kept:
-        found = store.entries(bytes.fromhex(key)) if key is not None else []
-        for entry in found:
+    for key in set(after.keys) - set(before.keys):
+        for entry in store.entries(bytes.fromhex(key)):
             store.forget(entry.key, [entry.id], step=entry.meta.step)
     store.flush()
 
@@ -141,11 +139,6 @@ def _edit(file: Path) -> str:
 def _absolute(url: str) -> str:
     """A local path as seen from anywhere: the runs have working directories of their own."""
     return url if "://" in url else str(Path(url).expanduser().resolve())
-
-
-def _saved(rehearsal: Rehearsal) -> float:
-    """Seconds that reading back took less than computing."""
-    return sum(max(call.computed_in_seconds - call.seconds, 0.0) for call in rehearsal.calls if call.hit)
 
 
 def _second_title(location: Location, second: Rehearsal) -> str:
@@ -185,16 +178,17 @@ class _Speaker:
     def table(self, title: str, rehearsal: Rehearsal, *, reasons: bool = False) -> None:
         if self._console is None:
             return
-        rows = [_row(call, reasons) for call in rehearsal.calls]
-        total = ("total", "", seconds(rehearsal.seconds))
-        columns = ("step", "", "time", "why") if reasons else ("step", "", "time")
-        print_table(title, columns, [*rows, (*total, "") if reasons else total], numbers=("time",))
+        rows = [_row(call)[: None if reasons else 3] for call in rehearsal.calls]
+        total = ("total", "", seconds(rehearsal.seconds), "")
+        columns = ("step", "", "time", "why")
+        last = None if reasons else 3
+        print_table(title, columns[:last], [*rows, total[:last]], numbers=("time",))
 
 
-def _row(call: WatchedCall, reasons: bool) -> tuple[str, ...]:
-    state = "read back" if call.hit else "computed"
-    row = (call.step, state, seconds(call.seconds))
-    return (*row, _why(call)) if reasons else row
+def _row(call: WatchedCall) -> tuple[str, str, str, str]:
+    if call.hit:
+        return call.step, "read back", f"took {seconds(call.computed_in_seconds)}", _why(call)
+    return call.step, "computed", seconds(call.computed_in_seconds), _why(call)
 
 
 def _why(call: WatchedCall) -> str:

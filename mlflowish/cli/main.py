@@ -21,6 +21,7 @@ from mlflowish.cli.keeping import du, fsck, gc, retain
 from mlflowish.cli.lineage import lineage
 from mlflowish.cli.models import hooks, models, promote
 from mlflowish.cli.reproduce import reproduce
+from mlflowish.cli.running import run_target
 from mlflowish.cli.runs import compare, export_runs, runs, sync
 from mlflowish.cli.stores import compact, status
 from mlflowish.errors import MlflowishError
@@ -37,7 +38,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(demo, status, steps, show, explain, lineage, reproduce, forget),
+    *(run_target, demo, status, steps, show, explain, lineage, reproduce, forget),
     *(runs, compare, export_runs, sync),
     *(models, promote, hooks),
     *(compact, du, gc, retain, fsck),

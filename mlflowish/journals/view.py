@@ -158,6 +158,15 @@ class View:
                 loose[key] = (*loose.get(key, ()), *payloads)
         return Holdings(self.mark(), tuple(self._segments.values()), loose)
 
+    def known(self) -> list[Iterator[bytes]]:
+        """Streams of all known records, as they are now, in no order: nothing is sorted."""
+        # A copy of the dictionary, because it grows; made at once, so that no thread comes in between.
+        loose = [
+            (key + payload for key, payloads in list(tail.records.items()) for payload in payloads)
+            for tail in reversed(self._tails.values())
+        ]
+        return loose + [segment.items() for segment in self._segments.values()]
+
     def adopt(self, tail: Tail) -> None:
         """Begin to know a journal of this process."""
         self._tails[tail.path] = tail

@@ -204,4 +204,4 @@ class Lineage:
         return f"Lineage({', '.join(self.roots)}: {counted}{', truncated' if self.truncated else ''})"
 
     def _repr_html_(self) -> str:
-        return f"<div>{self.to_svg()}</div>"
+        return f'<div style="overflow-x:auto">{self.to_svg()}</div>'

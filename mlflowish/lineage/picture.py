@@ -2,77 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlflowish.lineage.drawing import caption
+from mlflowish.lineage.drawing import Look, Looks, caption
+from mlflowish.lineage.layout import Layout, Point, lay_out
 
 if TYPE_CHECKING:
     import networkx as nx
 
 _WIDE, _HIGH, _GAP_X, _GAP_Y, _EDGE = 190, 34, 60, 16, 12
-_LETTERS = 27
+_LINE_HIGH = 15  # a second line in a box
+_WAY_HIGH = 6
+_LETTERS, _NOTE_LETTERS = 27, 32
 _MOST = 200  # nodes; more than that nobody reads
 _COLOURS = {"call": "56,139,253", "data": "46,160,67", "run": "163,113,247"}
 _OTHER = "219,154,4"
 
 
-def svg(graph: nx.DiGraph, roots: Sequence[str]) -> str:
+def svg(graph: nx.DiGraph, roots: Sequence[Hashable], looks: Looks | None = None, *, title: str = "") -> str:
     """Nodes in columns from what came first to what was made of it. Colours are translucent, so that they read on light
-    and dark pages; each node has its whole name as a tool tip."""
+    and dark pages; each node has its whole name as a tool tip, or `tip` of its facts. `note` is a second line. A node
+    with a `state` that has a look is drawn in it; one with `many` among its facts as a pile."""
     shown = graph.subgraph(list(graph)[:_MOST])
-    places = _places(shown)
-    width = max((x for x, _ in places.values()), default=0) + _WIDE + _EDGE
-    height = max((y for _, y in places.values()), default=0) + _HIGH + _EDGE
-    body = [_arrow(places[source], places[target], facts["role"]) for source, target, facts in shown.edges(data=True)]
-    body += [_box(places[node], facts, is_root=node in roots) for node, facts in shown.nodes(data=True)]
+    layout = lay_out(shown, lambda node: _high(shown.nodes[node]), _WAY_HIGH, _GAP_Y)
+    lefts = {p: _EDGE + n * (_WIDE + _GAP_X) for n, column in enumerate(layout.columns) for p in column}
+    width = max(lefts.values(), default=0) + _WIDE + _EDGE
+    height = round(layout.height) + 2 * _EDGE
+    body = [_arrow(layout, lefts, shown, *edge) for edge in shown.edges(data=True)]
+    for node, facts in shown.nodes(data=True):
+        look = (looks or {}).get(facts.get("state", ""))
+        body.append(_box(lefts[node], layout.tops[node] + _EDGE, facts, look, is_root=node in roots))
     if len(graph) > _MOST:
         height += 20
         body.append(f'<text x="{_EDGE}" y="{height - 6}" opacity=".7">{len(graph) - _MOST:,} more nodes</text>')
+    label = title or f"lineage of {', '.join(map(str, roots))}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'style="max-width:100%;font:12px system-ui,sans-serif" fill="currentColor" role="img" '
-        f'aria-label="lineage of {escape(", ".join(roots), quote=True)}">{"".join(body)}</svg>'
+        'style="font:12px system-ui,sans-serif" fill="currentColor" role="img" '
+        f'aria-label="{escape(label, quote=True)}">{"".join(body)}</svg>'
     )
 
 
-def _places(graph: nx.DiGraph) -> dict[str, tuple[int, int]]:
-    """Upper left corners. A node stands one column right of the last that went into it (layers of a topological order);
-    what a cycle of records would make impossible stands in the first column."""
-    import networkx as nx
-
-    try:
-        columns = [list(layer) for layer in nx.topological_generations(graph)]
-    except nx.NetworkXUnfeasible:
-        columns = [list(graph)]
-    return {
-        node: (_EDGE + number * (_WIDE + _GAP_X), _EDGE + row * (_HIGH + _GAP_Y))
-        for number, column in enumerate(columns)
-        for row, node in enumerate(column)
-    }
+def _high(facts: dict[str, Any]) -> float:
+    return _HIGH + (_LINE_HIGH if facts.get("note") else 0)
 
 
-def _box(place: tuple[int, int], facts: dict[str, object], *, is_root: bool) -> str:
-    x, y = place
-    colour = _COLOURS.get(str(facts["kind"]), _OTHER)
-    whole = caption(facts)
-    text = whole if len(whole) <= _LETTERS else whole[: _LETTERS - 1] + "…"
-    radius = 6 if facts["kind"] == "data" else 16
-    return (
-        f"<g><title>{escape(whole)}</title>"
-        f'<rect x="{x}" y="{y}" width="{_WIDE}" height="{_HIGH}" rx="{radius}" fill="rgba({colour},.18)" '
+def _box(x: float, y: float, facts: dict[str, Any], look: Look | None, *, is_root: bool) -> str:
+    colour = look.rgb if look is not None else _COLOURS.get(str(facts["kind"]), _OTHER)
+    high, note = _high(facts), str(facts.get("note", ""))
+    radius = 6 if facts["kind"] == "data" else 8 if look is not None else 16
+    frame = (
+        f'<rect x="{x:g}" y="{y:g}" width="{_WIDE}" height="{high:g}" rx="{radius}" fill="rgba({colour},.18)" '
         f'stroke="rgb({colour})" stroke-width="{2.5 if is_root else 1}"/>'
-        f'<text x="{x + _WIDE / 2:g}" y="{y + _HIGH / 2 + 4:g}" text-anchor="middle">{escape(text)}</text></g>'
     )
+    if facts.get("many"):  # the edge of one more behind it
+        right, low = x + _WIDE, y + high
+        pile = f"M{x + 8:g},{low + 4:g} H{right - 4:g} Q{right + 4:g},{low + 4:g} {right + 4:g},{low - 4:g} V{y + 8:g}"
+        frame = f'<path d="{pile}" fill="none" stroke="rgb({colour})" opacity=".6"/>{frame}'
+    mark = ""
+    if look is not None:
+        mark = (
+            f'<path d="{look.path}" transform="translate({x + 11:g},{y + _HIGH / 2 - 6:g})" fill="none" '
+            f'stroke="rgb({colour})" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"/>'
+        )
+    letters = _LETTERS - 5 if mark else _LETTERS
+    middle = x + _WIDE / 2 + (9 if mark else 0)
+    text = f'<text x="{middle:g}" y="{y + _HIGH / 2 + 4:g}" text-anchor="middle">{_cut(caption(facts), letters)}</text>'
+    if note:
+        text += (
+            f'<text x="{x + _WIDE / 2:g}" y="{y + _HIGH + 5:g}" text-anchor="middle" font-size="10.5" opacity=".75">'
+            f"{_cut(note, _NOTE_LETTERS)}</text>"
+        )
+    return f"<g><title>{escape(str(facts.get('tip') or caption(facts)))}</title>{frame}{mark}{text}</g>"
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int], role: str) -> str:
-    x1, y1 = start[0] + _WIDE, start[1] + _HIGH // 2
-    x2, y2 = end[0], end[1] + _HIGH // 2
-    bend = max((x2 - x1) // 2, 20)
-    curve = f"M{x1},{y1} C{x1 + bend},{y1} {x2 - bend},{y2} {x2 - 6},{y2}"
+def _cut(text: str, letters: int) -> str:
+    return escape(text if len(text) <= letters else text[: letters - 1] + "…")
+
+
+def _arrow(
+    layout: Layout,
+    lefts: dict[Point, int],
+    graph: nx.DiGraph,
+    source: Point,
+    target: Point,
+    facts: dict[str, Any],
+) -> str:
+    def middle(node: Point) -> float:
+        return layout.tops[node] + _EDGE + _high(graph.nodes[node]) / 2
+
+    x, y = lefts[source] + _WIDE, middle(source)
+    path = f"M{x:g},{y:g}"
+    for way in layout.ways[source, target]:
+        left, way_y = lefts[way], layout.tops[way] + _EDGE + _WAY_HIGH / 2
+        path += f"{_curve(x, y, left, way_y)} H{left + _WIDE:g}"
+        x, y = left + _WIDE, way_y
+    end_x, end_y = lefts[target], middle(target)
+    path += _curve(x, y, end_x - 6, end_y)
     return (
-        f'<g opacity=".65"><title>{escape(role)}</title><path d="{curve}" fill="none" stroke="currentColor"/>'
-        f'<path d="M{x2},{y2} l-7,-3.5 v7 z"/></g>'
+        f'<g opacity=".65"><title>{escape(str(facts.get("role", "")))}</title>'
+        f'<path d="{path}" fill="none" stroke="currentColor"/><path d="M{end_x:g},{end_y:g} l-7,-3.5 v7 z"/></g>'
     )
+
+
+def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
+    bend = max((x2 - x1) / 2, 20)
+    return f" C{x1 + bend:g},{y1:g} {x2 - bend:g},{y2:g} {x2:g},{y2:g}"

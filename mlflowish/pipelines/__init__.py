@@ -11,8 +11,10 @@ from mlflowish.pipelines.nodes import Node
 from mlflowish.pipelines.observing import Change, NodeInfo, Observer
 
 if TYPE_CHECKING:
+    from mlflowish.pipelines.graph import PipelineGraph
     from mlflowish.pipelines.plan import Plan, PlannedNode
     from mlflowish.pipelines.running import PipelineRun
+    from mlflowish.pipelines.sketch import RunGraph
 
 __all__ = [
     "Change",
@@ -22,15 +24,23 @@ __all__ = [
     "NodeInfo",
     "Observer",
     "Pipeline",
+    "PipelineGraph",
     "PipelineRun",
     "Plan",
     "PlannedNode",
+    "RunGraph",
     "on_exit",
     "pipeline",
     "when",
 ]
 
-_HOMES = {"PipelineRun": "running", "Plan": "plan", "PlannedNode": "plan"}
+_HOMES = {
+    "PipelineGraph": "graph",
+    "PipelineRun": "running",
+    "Plan": "plan",
+    "PlannedNode": "plan",
+    "RunGraph": "sketch",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -61,12 +61,15 @@ class Pipeline(Generic[P, R]):
         executor: Any = None,
         on_failure: str | None = None,
         observers: Sequence[Observer] = (),
+        progress: bool | str | None = None,
         **kwargs: Any,
     ) -> PipelineRun:
         """Like calling it, but the whole run: `.result`, and everything that a run has; calls of steps belong to it.
 
         `executor`: what `mf.executor` takes, or what it gives. `on_failure`: "finish" computes everything that does not
         need what failed, "stop" starts nothing more. `observers` are told of every node as it goes.
+        `progress`: show how far it is, on standard error or in the notebook, once it takes longer than a second: True,
+        False, "terminal", "notebook" or "lines"; None leaves it to the settings.
 
         StepError, with all `failures` and `run_id`, when something failed: everything finished is kept.
 
@@ -91,6 +94,7 @@ class Pipeline(Generic[P, R]):
             executor=executor,
             on_failure=policy_of(on_failure, self.on_failure),
             observers=observers,
+            progress=progress,
         )
 
     def plan(self, /, *args: Any, **kwargs: Any) -> Plan:

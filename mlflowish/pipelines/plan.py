@@ -17,9 +17,8 @@ from mlflowish.steps.fanout import rows_of
 from mlflowish.steps.reference import Reference, identify_by_reference, items_of, load_all
 
 if TYPE_CHECKING:
-    import networkx as nx
-
     from mlflowish.pipelines.definition import Pipeline
+    from mlflowish.pipelines.graph import PipelineGraph
     from mlflowish.steps.explaining import Explanation
 
 HIT, RUN, UNKNOWN, SKIPPED = "hit", "run", "unknown", "skipped"
@@ -32,7 +31,8 @@ UNSETTLED: Any = type("Unsettled", (), {"__repr__": lambda self: "<not known yet
 class PlannedNode:
     """One node of a plan. `state`: "hit" (its result is stored), "run", "unknown" (it depends on what has to run
     first), "skipped" (in a branch that will not be chosen). `items`: for `map` over a stored list, how many items are
-    in which state. `duration_s`: of the stored result."""
+    in which state. `duration_s`: of the stored result. `pipeline`: the nested pipeline that it belongs to, "" for the
+    outermost."""
 
     index: int
     label: str
@@ -45,6 +45,7 @@ class PlannedNode:
     duration_s: float | None = None
     items: dict[str, int] = field(default_factory=dict)
     reason: str = ""
+    pipeline: str = ""
     _explain: Any = field(default=None, repr=False)
 
     @property
@@ -83,11 +84,11 @@ class Plan:
         return all(node.state in (HIT, SKIPPED) for node in self.nodes)
 
     @property
-    def graph(self) -> nx.DiGraph:
+    def graph(self) -> PipelineGraph:
         """The nodes and what goes into what, as `networkx.DiGraph`: see `Pipeline.graph`."""
-        import networkx as nx
+        from mlflowish.pipelines.graph import PipelineGraph
 
-        graph = nx.DiGraph(pipeline=self.pipeline)
+        graph = PipelineGraph(pipeline=self.pipeline)
         for node in self.nodes:
             graph.add_node(
                 node.index,
@@ -97,6 +98,9 @@ class Plan:
                 duration_s=node.duration_s,
                 file=node.file,
                 line=node.line,
+                items=dict(node.items),
+                pipeline=node.pipeline,
+                reason=node.reason,
             )
         graph.add_edges_from((need, node.index) for node in self.nodes for need in node.needs)
         return graph
@@ -191,6 +195,7 @@ class _Planner:
     def _planned(self, number: int, spec: Spec) -> PlannedNode:
         needs = tuple(dict.fromkeys(need for dep in spec.deps for need in self._needs[dep]))
         node = PlannedNode(number, spec.label, spec.step.name, spec.file, spec.line, UNKNOWN, needs)
+        node.pipeline = self._trace.pipeline_of(spec.group)
         if self._is_left_out(spec.group):
             node.state, node.reason = SKIPPED, "in a branch that will not be chosen"
             return node

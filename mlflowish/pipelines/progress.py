@@ -219,10 +219,7 @@ class Progress:
         found = self._infos.get(number)
         if found is None:
             spec = self.specs[number]
-            group = self.trace.groups[spec.group]
-            while group.is_branch:
-                group = self.trace.groups[group.parent]
-            pipeline = group.pipeline.name if group.pipeline is not None and group.parent >= 0 else ""
+            pipeline = self.trace.pipeline_of(spec.group)
             found = self._infos[number] = NodeInfo(
                 number, spec.label, spec.step.name, spec.file, spec.line, spec.deps, pipeline, self.inside.get(number)
             )

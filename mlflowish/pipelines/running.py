@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlflowish.errors import ResultGoneError
 from mlflowish.executors import Executor, ExecutorHandle, active_executor, executor, executor_block
 from mlflowish.pipelines import endings
+from mlflowish.pipelines.displays.choosing import progress_watcher
 from mlflowish.pipelines.endings import Ending, Failure, failed_error
 from mlflowish.pipelines.observing import Observer, Observers
 from mlflowish.pipelines.progress import Progress
@@ -67,11 +68,12 @@ def run(
     executor: Any,
     on_failure: str,
     observers: Sequence[Observer],
+    progress: bool | str | None,
 ) -> PipelineRun:
     """The run, with its result."""
     values = pipeline.parameters.check(args, kwargs)
     with _tracked(pipeline, values) as tracked:
-        work = _Work(pipeline, args, kwargs, executor, on_failure, observers, tracked.run_id)
+        work = _Work(pipeline, args, kwargs, executor, on_failure, observers, tracked.run_id, progress)
         result, ending = work.done()
     return PipelineRun(tracked.store, tracked.run_id, result, ending)
 
@@ -100,14 +102,16 @@ class _Work:
         on_failure: str,
         observers: Sequence[Observer],
         run_id: str | None,
+        progress: bool | str | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._args, self._kwargs = args, kwargs
         self._executor = executor if executor is not None else pipeline.executor
         self._on_failure = on_failure
+        self._store = pipeline.store
+        self._display = progress_watcher(self._store, progress)
         self._observers = Observers(observers)
         self._run_id = run_id
-        self._store = pipeline.store
         self._started = time.perf_counter()
         self._trace: Trace | None = None
         self._scheduler: Scheduler | None = None
@@ -125,6 +129,8 @@ class _Work:
             ending = self._ending("FAILED" if isinstance(raised, Exception) else "KILLED")
             raise
         finally:
+            if self._display is not None:
+                self._display.end(ending)
             self._observers.end(ending)
             endings.tell(self._trace.endings if self._trace is not None else (), ending, error)
 
@@ -163,6 +169,8 @@ class _Work:
             self._scheduler = scheduler = Scheduler(
                 progress, executor, self._store, whole, stop_at_failure=self._on_failure == "stop"
             )
+            if self._display is not None:
+                self._display.begin(progress, scheduler.failures, getattr(executor, "workers", None))
             scheduler.run()
             if scheduler.failures:
                 progress.skip_the_rest()

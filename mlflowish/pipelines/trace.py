@@ -243,6 +243,13 @@ class Trace:
                 group.exports.add(dep)
             group = self.groups[group.parent]
 
+    def pipeline_of(self, number: int) -> str:
+        """The nested pipeline that a group belongs to; "" for the outermost."""
+        group = self.groups[number]
+        while group.is_branch:
+            group = self.groups[group.parent]
+        return group.pipeline.name if group.pipeline is not None and group.parent >= 0 else ""
+
     def _enclosing(self) -> Iterable[Group]:
         number = self._group
         while number >= 0:
