@@ -93,8 +93,12 @@ class AsyncStep(Step[..., Any]):
         started_s = time.time()
         made = await asyncio.gather(*(self.call(*args, **common) for args in calls))
         ran = {place for place, call in enumerate(made) if not call.hit}
+        first: dict[str | None, int] = {}
+        for place, call in enumerate(made):
+            first.setdefault(call.key, place)
+        same = {place for place, call in enumerate(made) if call.key is not None and first[call.key] != place}
         results = [call.value for call in made]
-        return checked(self, rows, calls, results, ran, common=common, started_s=started_s)
+        return checked(self, rows, calls, results, ran, same=same, common=common, started_s=started_s)
 
 
 class AsyncGeneratorStep(AsyncStep):

@@ -149,8 +149,9 @@ class Identifier:
             except MlflowishError:
                 unchanged = False
             if not unchanged:
+                meanwhile = ", or somebody else did while it ran" if isinstance(value, (File, Dir)) else ""
                 return (
-                    f"the step changes its argument '{name}', which a hit could not do; work on a copy, "
+                    f"the step changes its argument '{name}'{meanwhile}, which a hit could not do; work on a copy, "
                     f"or leave it out of the identity with ignore=('{name}',)"
                 )
         return None

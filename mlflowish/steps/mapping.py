@@ -55,15 +55,16 @@ def checked(
     results: list[Any],
     ran: set[int],
     *,
+    same: set[int],
     common: dict[str, Any],
     started_s: float,
 ) -> list[Any]:
     """The results of a map, with the names of their units if it was over units.
 
-    StepError if two of them are one file or folder. `ran`: the places of the calls that ran since `started_s`. What
-    they have stored may be what the other wrote, so it is forgotten.
+    StepError if two of them are one file or folder. `ran`: the places of the calls that ran since `started_s`, `same`:
+    of those that are equal to an earlier one. What a call has stored may be what the other wrote, so it is forgotten.
     """
-    clashes = clashes_in(results, calls, ran, started_s)
+    clashes = clashes_in(results, calls, ran, same, started_s)
     if clashes:
         for place in sorted({place for clash in clashes for place in (clash.first, clash.second)} & ran):
             step.forget(*calls[place], **common)
@@ -229,8 +230,9 @@ class _Mapping:
         if remembered.waiting and len(failures) < len(results):
             remembered.write_down(self._step.store)
         done = checked(
-            self._step, self._rows, self._calls, results, ran, common=self._common, started_s=self._started_s
-        )
+            self._step, self._rows, self._calls, results, ran,
+            same=set(self._repeated), common=self._common, started_s=self._started_s,
+        )  # fmt: skip
         if failures:
             raise failed(self._step.name, self._rows, results, failures) from failures[min(failures)]
         return done

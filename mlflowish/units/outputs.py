@@ -22,17 +22,20 @@ class Clash:
 
 
 def clashes_in(
-    results: Sequence[Any], calls: Sequence[tuple[Any, ...]], ran: Set[int], started_s: float
+    results: Sequence[Any], calls: Sequence[tuple[Any, ...]], ran: Set[int], same: Set[int], started_s: float
 ) -> list[Clash]:
     """The outputs that two results share and that cannot be what both of them wrote.
 
     `calls`: the arguments of each; a file that was given to a call is no output of it. `ran`: the places of those that
-    ran since `started_s`; the others were read back. One path with different contents is a clash. With equal contents
-    it is one if both ran and the file was written meanwhile: what the first has stored may be what the second wrote.
+    ran since `started_s`; the others were read back, `same` those of calls that are equal to an earlier one. One path
+    with different contents is a clash. With equal contents it is one if one of both ran and the file was written
+    meanwhile: what it has stored may be what the other wrote, or what was put back for it.
     """
     seen: dict[str, tuple[int, File | Dir]] = {}
     found = []
     for place, result in enumerate(results):
+        if place in same:
+            continue
         outputs = list(_files_in(result))
         given = {_place_of(file) for file in _files_in(calls[place])} if outputs else set()
         for output in outputs:
@@ -40,7 +43,7 @@ def clashes_in(
             if where in given:
                 continue
             first, other = seen.setdefault(where, (place, output))
-            if first != place and _differ(other, output, ran={first, place} <= ran, started_s=started_s):
+            if first != place and _differ(other, output, ran=not ran.isdisjoint({first, place}), started_s=started_s):
                 found.append(Clash(output.path, first, place))
     return found
 

@@ -235,6 +235,51 @@ def test_equal_outputs_of_units_that_ran_are_not_believed_either(write):
         constant.map(mf.files("?.txt"))
 
 
+def test_an_output_that_was_put_back_while_another_unit_wrote_it_is_not_believed(write):
+    """The hit comes second: its file is put back while the first unit, which runs, is between writing and storing."""
+    write("a.txt", "b.txt")
+    put_back = threading.Event()
+
+    @mf.step
+    def slow(file):
+        Path("out.txt").write_text(file.read_text())
+        if file.name == "a.txt":
+            assert put_back.wait(20)
+        return mf.File("out.txt")
+
+    slow(mf.File("b.txt"))
+    Path("out.txt").unlink()
+
+    def watch():
+        while not (Path("out.txt").exists() and Path("out.txt").read_text() == "b.txt"):
+            time.sleep(0.001)
+        put_back.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with mf.executor("threads", workers=2), pytest.raises(mf.StepError, match=r"are both out\.txt"):
+        slow.map(mf.files("?.txt"))
+    watcher.join()
+    assert (slow.is_cached(mf.File("a.txt")), slow.is_cached(mf.File("b.txt"))) == (False, True)
+
+
+def test_equal_files_of_coroutines_and_steps_may_have_one_output(write):
+    write("a.txt", "b.txt", text="same")
+
+    @mf.step
+    async def later(file):
+        Path("later.txt").write_text(file.read_text())
+        return mf.File("later.txt")
+
+    @mf.step
+    def now(file):
+        Path("now.txt").write_text(file.read_text())
+        return mf.File("now.txt")
+
+    assert [file.read_text() for file in asyncio.run(later.map(mf.files("?.txt")))] == ["same", "same"]
+    assert [file.read_text() for file in now.map(mf.files("?.txt"))] == ["same", "same"]
+
+
 def test_results_that_were_read_back_clash_if_they_differ(write):
     write("a.txt", "b.txt")
     for unit in mf.files("*.txt"):
