@@ -58,7 +58,7 @@ def stretches(names: Iterable[Name]) -> list[Stretch]:
 
 def burial_body(names: Mapping[str, Iterable[Name]], **more: Any) -> dict[str, Any]:
     """The body of an event that says that these records may go."""
-    return {"records": {kind: stretches(named) for kind, named in names.items() if named}, **more}
+    return {"records": {kind: tuple(stretches(named)) for kind, named in names.items() if named}, **more}
 
 
 def burials(batches: Iterable[Batch]) -> list[Burial]:
