@@ -104,7 +104,8 @@ class _Retention:
         if dry_run:  # and what it would announce first
             size = removed.size_bytes + sum(verdict.size_bytes for verdict in done)
             removed = Removed(removed.runs, removed.records, size)
-        complete = removed.is_complete and (dry_run or not self.wait_s or not any(v.action == PURGE for v in done))
+        waits = bool(self.wait_s) and any(v.action in (PURGE, DROP_CONSOLE, DROP_HARDWARE) for v in done)
+        complete = removed.is_complete and (dry_run or not waits)
         return RetentionReport(self.store.url, dry_run, tuple(done), removed.records, removed.size_bytes, complete)
 
     def _known(self, *, dry_run: bool) -> Iterator[KnownRun]:

@@ -96,3 +96,14 @@ def test_a_million_points_and_fewer_of_them(figures, full: bool, tmp_path: Path)
     )
     figures.add("1,000,000 points, 1,000 of them to plot", "mlflowish", median_of(plotted, range(2)))
     store.close()
+
+
+def test_export_every_point(figures, full: bool, tmp_path: Path) -> None:
+    runs, points = (100, 10_000) if full else (2, 100)
+    store = write_store(tmp_path / "store", runs=runs, names=10, points=points, chunks=4)
+    group = "export 10,000,000 points to Parquet"
+    figures.add(group, "mlflowish", timed(lambda: mf.export_runs(tmp_path / "out", store=store)))
+    written = timed(lambda: write_parquet(tmp_path / "points.parquet", runs=runs, names=10, points=points))
+    figures.add(group, "pyarrow writes as many rows", written)
+    assert (tmp_path / "out" / "points.parquet").stat().st_size > 0
+    store.close()
