@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mlflowish.errors import InvalidInputError
 from mlflowish.hashing.imports import text_of
 from mlflowish.hashing.packages import realm_of_file
 from mlflowish.reproduction.records import NOT_POSSIBLE, ReproducedCall
-from mlflowish.reproduction.tasks import Task
+from mlflowish.reproduction.tasks import Task, kept_code
 from mlflowish.steps.code import HIDDEN, KeptCode, source_text, without_secrets
 from mlflowish.store import Store
 
@@ -53,12 +54,13 @@ class Workplace:
         """Run tasks with the same modules in order, in one process; in another one from where that dies."""
         self._number += 1
         place = self._root / str(self._number)
-        hidden = _write_modules(store, code, place / _CODE)
-        waiting = list(tasks)
+        sources = [kept for task in tasks for kept in _codes_of_sources(store, task)]
+        hidden = _write_modules(store, [code, *sources], place / _CODE)
+        waiting = [replace(task, hidden=(*hidden, *(["its page"] if HIDDEN in task.page else []))) for task in tasks]
         while waiting:
             job = place / f"job-{len(waiting)}"
             job.mkdir()
-            done, ending = self._run_once(store, job, place / _CODE, waiting, given, hidden, timeout_s)
+            done, ending = self._run_once(store, job, place / _CODE, waiting, given, timeout_s)
             yield from done
             waiting = waiting[len(done) :]
             if waiting:
@@ -72,10 +74,9 @@ class Workplace:
         code: Path,
         tasks: Sequence[Task],
         given: Mapping[str, Any],
-        hidden: tuple[str, ...],
         timeout_s: float | None,
     ) -> tuple[list[ReproducedCall], str]:
-        self._write_job(store, job, code, tasks, given, hidden)
+        self._write_job(job, tasks, given)
         path = [str(code), *_library_path()]
         scratch = str(self._root / _SCRATCH)
         process = subprocess.Popen(
@@ -97,19 +98,11 @@ class Workplace:
             _end(process)
         return list(_results(job / _RESULTS)), ending
 
-    def _write_job(
-        self,
-        store: Store,
-        job: Path,
-        code: Path,
-        tasks: Sequence[Task],
-        given: Mapping[str, Any],
-        hidden: tuple[str, ...],
-    ) -> None:
+    def _write_job(self, job: Path, tasks: Sequence[Task], given: Mapping[str, Any]) -> None:
         import cloudpickle
 
         scratch = str(self._root / _SCRATCH)
-        known = {"tasks": list(tasks), "hidden": hidden, "scratch": scratch, "results": str(job / _RESULTS)}
+        known = {"tasks": list(tasks), "scratch": scratch, "results": str(job / _RESULTS)}
         (job / _JOB).write_bytes(pickle.dumps(known))
         try:
             (job / "given.pickle").write_bytes(cloudpickle.dumps(dict(given)))
@@ -120,12 +113,17 @@ class Workplace:
             ) from error
 
 
-def _write_modules(store: Store, code: KeptCode, folder: Path) -> tuple[str, ...]:
-    """Write the modules that are kept; gives the names of those with a secret in them that is not known here."""
+def _write_modules(store: Store, codes: Sequence[KeptCode], folder: Path) -> tuple[str, ...]:
+    """Write the modules that are kept, each as the first has it; gives the names of those with a secret in them that is
+    not known here."""
     folder.mkdir(parents=True)
-    packages = _packages(code)
+    modules: dict[str, str] = {}
+    for code in codes:
+        modules = {**code.modules, **modules}
+    packages = {name for code in codes for name in code.packages}
+    packages |= {parent for name in modules if (parent := name.rpartition(".")[0]) in modules}
     hidden = []
-    for name, digest in code.modules.items():
+    for name, digest in modules.items():
         text = source_text(store, digest)
         if HIDDEN in text:
             # Where the module of today is the same but for its secrets, they may be used.
@@ -141,10 +139,12 @@ def _write_modules(store: Store, code: KeptCode, folder: Path) -> tuple[str, ...
     return tuple(hidden)
 
 
-def _packages(code: KeptCode) -> set[str]:
-    return set(code.packages) | {
-        name.rpartition(".")[0] for name in code.modules if "." in name and name.rpartition(".")[0] in code.modules
-    }
+def _codes_of_sources(store: Store, task: Task) -> Iterator[KeptCode]:
+    """The code of the calls whose results are arguments: classes in these are found in its modules."""
+    for key in dict.fromkeys(key for _, _, key in task.meta.sources):
+        kept = kept_code(store, key)
+        if kept is not None:
+            yield kept
 
 
 def _text_of_today(name: str) -> str | None:

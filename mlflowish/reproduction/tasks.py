@@ -19,7 +19,9 @@ from mlflowish.hashing.parts import Part, diff
 from mlflowish.reproduction.arguments import NotPossible, bound
 from mlflowish.reproduction.distances import distance
 from mlflowish.reproduction.records import DIFFERENT, NOT_POSSIBLE, SAME, ReproducedCall
+from mlflowish.steps import code as codes
 from mlflowish.steps import parts, writing
+from mlflowish.steps.code import KeptCode
 from mlflowish.steps.explaining import Difference
 from mlflowish.steps.options import Options
 from mlflowish.steps.running import seeding
@@ -50,6 +52,13 @@ class Task:
         """What came of it."""
         meta = self.meta
         return ReproducedCall(meta.step, self.key, outcome, meta.output, recorded_duration_s=meta.duration_s, **facts)
+
+
+def kept_code(store: Store, key: str) -> KeptCode | None:
+    """The code of a call, if its entry and its code are there."""
+    entries = store.entries(bytes.fromhex(key))
+    fingerprint = entries[0].meta.fingerprint if entries else ""
+    return codes.recall(store, bytes.fromhex(fingerprint)) if fingerprint else None
 
 
 class Workshop:
@@ -123,10 +132,15 @@ class Workshop:
     def _loaded(self, store: Store, entry: Entry) -> Any:
         """The value of an entry, without putting files back: what lies in their place today is the user's."""
         readers = [store.objects.reader(ref) for ref in entry.objects]
+        if entry.executes_code:
+            self._find_classes(entry)
         if entry.codec in ("file", "dir"):
             folder = os.path.join(self._folder, entry.id.hex())
             return decode_below(folder, entry.codec, entry.head, readers)
         return decode(entry.codec, entry.head, readers, allow_pickle=entry.executes_code)
+
+    def _find_classes(self, entry: Entry) -> None:
+        """Called before a pickle is loaded, which may name classes of the script that made it."""
 
     def _recorded(self, task: Task) -> Any:
         try:

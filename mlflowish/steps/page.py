@@ -222,6 +222,8 @@ class Page:
     def _value(self, name: str, found: Any, called: str) -> bool:
         if is_secret(called) or sounds_secret(called):
             return self._lacks(called, "its name sounds like a secret", done=True)
+        if _holds_secret(found):
+            return self._lacks(called, "something in it sounds like a secret", done=True)
         text = _literal(found)
         if text is not None:
             return self._put(f"{name} = {text}")
@@ -356,6 +358,16 @@ def _definition(parsed: source.SourceText, qualname: str) -> ast.ClassDef | None
     name = qualname.rpartition(".")[2]
     found = [node for node in ast.walk(parsed.tree) if isinstance(node, ast.ClassDef) and node.name == name]
     return max(found, key=lambda node: node.lineno) if found else None
+
+
+def _holds_secret(found: Any, depth: int = 4) -> bool:
+    """Is a text or another value in it kept under a name that sounds like one of a secret?"""
+    if depth and type(found) is dict:
+        names = (key for key in found if type(key) is str)
+        return any(is_secret(key) or sounds_secret(key) for key in names) or any(
+            _holds_secret(member, depth - 1) for member in found.values()
+        )
+    return bool(depth) and type(found) in (list, tuple) and any(_holds_secret(member, depth - 1) for member in found)
 
 
 def _literal(found: Any) -> str | None:

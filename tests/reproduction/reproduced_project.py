@@ -28,6 +28,30 @@ class Shop:
     def doubled(x, by=2):
         return price(x) * by
 """,
+    "src/shop/boxes.py": """
+import mlflowish as mf
+
+
+class Box:
+    def __init__(self, size):
+        self.size = size
+
+    def weight(self):
+        return self.size * 2
+
+
+@mf.step
+def boxed(size):
+    return Box(size)
+""",
+    "src/shop/scales.py": """
+import mlflowish as mf
+
+
+@mf.step
+def weighed(box):
+    return box.weight()
+""",
     "src/train.py": """
 import asyncio
 import datetime
@@ -39,6 +63,8 @@ from pathlib import Path
 
 import numpy as np
 import mlflowish as mf
+from shop.boxes import boxed
+from shop.scales import weighed
 from shop.steps import Shop, priced
 from unitlib import unit
 
@@ -78,6 +104,11 @@ def split(rows):
 @mf.step
 def train(rows, lr=0.1):
     return {"weights": rows * lr, "point": Point(3)}
+
+
+@mf.step
+def judged(model):
+    return model["point"].x + float(model["weights"].sum())
 
 
 @mf.step
@@ -183,7 +214,8 @@ def main():
         located(1), located(2, datetime.date(2021, 1, 1), "a", None, scale=[1], z=1.5)
         rows = load(6)
         first, second = split(rows)
-        train(first, lr=0.5)
+        judged(train(first, lr=0.5))
+        weighed(boxed(3))
         total([first, second]), total((load(2), load(2)), rate=2), mixed([rows, 3, {"b": second}])
         outer(1)
         list(items(4))

@@ -14,7 +14,7 @@ import mlflowish as mf
 STEPS = {
     "shop.steps.priced", "shop.steps.Shop.doubled", "train.located", "train.load", "train.split", "train.train",
     "train.total", "train.mixed", "train.outer", "train.inner", "train.items", "train.later", "train.seeded",
-    "train.measured", "train.make.added", "less",
+    "train.judged", "shop.boxes.boxed", "shop.scales.weighed", "train.measured", "train.make.added", "less",
 }  # fmt: skip
 
 
