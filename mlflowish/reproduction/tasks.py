@@ -165,7 +165,7 @@ class Workshop:
     # -- what differs ------------------------------------------------------------------------------
 
     def _differences(self, task: Task, found: Any) -> tuple[Difference, ...]:
-        rows = [Difference("function", name, "", _HIDDEN) for name in task.hidden]
+        rows = [Difference("secret", name, "what it was", _HIDDEN) for name in task.hidden]
         python = platform.python_version()
         if task.meta.python and task.meta.python != python:
             rows.append(Difference("python", "", task.meta.python, python))
@@ -192,7 +192,7 @@ class Workshop:
         ]
 
 
-_HIDDEN = "texts that are assigned to names of secrets are not recorded: they were replaced"
+_HIDDEN = "<hidden>, since texts that are assigned to names of secrets are not recorded"
 
 
 def _of_packages(recorded: Mapping[str, str]) -> list[Difference]:

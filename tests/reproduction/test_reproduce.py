@@ -63,6 +63,11 @@ def test_all_calls_of_a_run_are_run_again_in_order_with_the_code_that_they_had(a
     assert not again
 
 
+def test_code_and_packages_that_are_the_same_are_not_called_different(again):
+    told = {(d.kind, d.name) for call in again if call.outcome == "same" for d in call.differences}
+    assert told == {("secret", "shop.rates")}
+
+
 def test_what_is_left_to_chance_is_told_from_what_changed(again):
     chance, outside = called(again, "train.chance"), called(again, "train.outside")
     assert (chance.outcome, chance.is_deterministic) == ("different", False)
