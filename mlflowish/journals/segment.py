@@ -257,12 +257,17 @@ class Segment:
         first, last = _U32_PAIR.unpack_from(self._data, self._fan_out + 4 * bucket)
         start = self._data_end + first * ENTRY_BYTES + bucket * CHECK_BYTES
         end = start + (last - first) * ENTRY_BYTES
+        is_crowded = end - start > SCANNED_BUCKET_BYTES
+        if is_crowded and self._is_checked[bucket]:
+            return self._bisected(start, end, key)
         entries = self._data[start:end]
         if not self._is_checked[bucket]:
             if _bucket_check(self._seal, bucket, entries) != self._data[end : end + CHECK_BYTES]:
                 return self._recover("its index is damaged").get(key, ())
             self._is_checked[bucket] = 1
-        at = entries.find(key) if len(entries) <= SCANNED_BUCKET_BYTES else _bisect(entries, key)
+        if is_crowded:
+            return self._bisected(start, end, key)
+        at = entries.find(key)
         if at < 0:
             return ()
         if at % ENTRY_BYTES:
@@ -271,6 +276,18 @@ class Segment:
         while 0 <= at < len(entries) and entries[at : at + KEY_BYTES] == key:
             offsets.append(_U64.unpack_from(entries, at + KEY_BYTES)[0])
             at += ENTRY_BYTES
+        return offsets
+
+    def _bisected(self, start: int, end: int, key: bytes) -> Sequence[int]:
+        """The same in a bucket that lies at [start, end), where it rests: ids of runs begin with the time, and may all
+        share one of many megabytes."""
+        data = self._data
+        places = range(start, end, ENTRY_BYTES)
+        offsets = []
+        for at in places[bisect_left(places, key, key=lambda at: data[at : at + KEY_BYTES]) :]:
+            if data[at : at + KEY_BYTES] != key:
+                break
+            offsets.append(_U64.unpack_from(data, at + KEY_BYTES)[0])
         return offsets
 
     def _recover(self, why: str) -> dict[bytes, list[int]]:
@@ -291,11 +308,6 @@ def map_file(local_path: str) -> Mapped:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:  # an empty file cannot be mapped
             return b""
-
-
-def _bisect(entries: bytes, key: bytes) -> int:
-    starts = range(0, len(entries), ENTRY_BYTES)
-    return bisect_left(starts, key, key=lambda start: entries[start : start + KEY_BYTES]) * ENTRY_BYTES
 
 
 def _find_aligned(entries: bytes, key: bytes, at: int) -> int:
