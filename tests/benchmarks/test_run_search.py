@@ -32,10 +32,12 @@ store = mf.Store(folder)
 first, ids, values = search()
 whole = time.perf_counter() - began
 assert 0 < len(ids) <= 50 and values == sorted(values, reverse=True), values
+cpu = time.process_time()
 again = [search()[0] for _ in range(times)]
+cpu = (time.process_time() - cpu) / max(times, 1)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 again = statistics.median(again or [first])
-print(json.dumps({"whole": whole, "first": first, "again": again, "peak": peak, "ids": ids}))
+print(json.dumps({"whole": whole, "first": first, "again": again, "cpu": cpu, "peak": peak, "ids": ids}))
 """
 
 
@@ -73,6 +75,7 @@ def searched(figures: Any, name: str, folder: Path, ids: list[str]) -> None:
     figures.add(f"{name}, new process, imports included", "mlflowish", found["whole"])
     figures.add(f"{name}, first search in a process", "mlflowish", found["first"])
     figures.add(f"{name}, warm", "mlflowish", found["again"])
+    figures.add(f"{name}, warm: CPU, names and metrics of the runs included", "mlflowish", found["cpu"])
     figures.add(f"{name}: peak memory", "mlflowish", found["peak"] / 1e6, "MB")
 
 
@@ -101,13 +104,15 @@ def test_search_a_million_runs(figures, tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore")  # of what MLflow builds on
 def test_search_20000_runs_beside_peers(figures, tmp_path: Path) -> None:
     import time
 
     count, group = 20_000, "filter, sort, first 50 of 20,000 runs, warm"
     many_runs.fill(tmp_path / "s", count)
     measured(tmp_path / "s")
-    figures.add(group, "mlflowish", measured(tmp_path / "s", 20)["again"])
+    for _ in range(3):
+        figures.add(group, "mlflowish", measured(tmp_path / "s", 20)["again"])
     if importlib.util.find_spec("mlflow") is None:
         pytest.skip("MLflow is not installed")
     from mlflow import MlflowClient

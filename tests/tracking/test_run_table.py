@@ -175,7 +175,7 @@ def check_search(records, wanted, orders, most, each):
     assert ids == [record.run_id for record in expected][:most]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(**searches)
 def test_filters_and_orders_of_columns_are_those_of_runs(records, wanted, orders, most, each):
     check_search(records, wanted, orders, most, each)
@@ -192,7 +192,7 @@ def test_the_table_tells_what_folding_tells():
     run_state_machine_as_test(
         World,
         settings=settings(
-            max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

@@ -203,13 +203,11 @@ def test_a_store_that_takes_nothing_is_searched_all_the_same(store, folder):
     assert names("metrics.loss is not null") == ["a", "b", "c", "d"]
 
 
-def test_a_program_without_numpy_folds(store, run_program):
+def test_without_numpy_runs_are_folded(store, monkeypatch):
     log("a")
     merged(store)
-    out = run_program(
-        EAGER + "sys.modules['numpy'] = None\ntable.find_spec = lambda name: None\nprint(len(mf.search_runs()))"
-    )
-    assert out.strip() == "1"
+    monkeypatch.setattr(table, "find_spec", lambda name: None)
+    assert names() == ["a"]
     assert files(store) == []
 
 
