@@ -16,24 +16,33 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import random
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, NotFoundError, StateError, StorageError
+from mlflowish.errors import InvalidInputError, NotFoundError, StateError
 from mlflowish.storage.base import Storage
-from mlflowish.storage.cache import ObjectCache
-from mlflowish.storage.objects import ObjectStore
+from mlflowish.testing.append_tests import AppendTests
+from mlflowish.testing.object_tests import ObjectTests
+from mlflowish.testing.writers import (
+    RACERS,
+    content_of,
+    fork,
+    nonce_of,
+    race_rounds,
+    race_threads,
+    reopened,
+    require,
+    write,
+    write_until_killed,
+)
 
-RACERS = 6
 _PAYLOADS = {"empty": b"", "1 byte": b"x", "8 MiB": bytes(range(256)) * (32 << 10)}
 _HOSTILE = [
     "", ".", "..", "/", "/etc/passwd", "../x", "a/../../x", "a/..", "a/./b", "a//b", "a/", "/a", "a\\b", "a\0b", "a b",
@@ -41,7 +50,7 @@ _HOSTILE = [
 ]  # fmt: skip
 
 
-class StorageSuite:
+class StorageSuite(AppendTests, ObjectTests):
     """Inherit, and override `storage`."""
 
     rounds = 6  # of each race
@@ -57,11 +66,6 @@ class StorageSuite:
     def storage(self) -> Storage:
         """An empty storage of your kind."""
         raise NotImplementedError("override the fixture `storage`")
-
-    @pytest.fixture
-    def objects(self, storage: Storage, tmp_path: Path) -> ObjectStore:
-        """Objects in it, with a cache of their own if they are far."""
-        return ObjectStore(storage, cache=ObjectCache(tmp_path / "cache-of-objects"))
 
     # -- whole objects -----------------------------------------------------------------------------
 
@@ -244,7 +248,7 @@ class StorageSuite:
         context = self.processes()
         barrier, results = context.Barrier(RACERS), context.Queue()
         racers = [
-            context.Process(target=_race, args=(storage, racer, rounds, payloads, barrier, results), daemon=True)
+            context.Process(target=race_rounds, args=(storage, racer, rounds, payloads, barrier, results), daemon=True)
             for racer in range(RACERS)
         ]
         for racer in racers:
@@ -257,7 +261,7 @@ class StorageSuite:
             winners[number].append(racer_number)
         for number, won in winners.items():
             assert len(won) == 1, f"round {number}: {won} were told that they won"
-            assert storage.get(f"race/{number}") == _nonce(won[0], number) + payloads[number % len(payloads)]
+            assert storage.get(f"race/{number}") == nonce_of(won[0], number) + payloads[number % len(payloads)]
 
     def test_a_reader_never_sees_a_part(self, storage: Storage) -> None:
         whole = {bytes([number]) * (2 << 20) for number in range(4)}
@@ -292,7 +296,7 @@ class StorageSuite:
         chance = random.Random(7)
         for life in range(3):
             started = context.Event()
-            writer = context.Process(target=_write_until_killed, args=(storage, life, started), daemon=True)
+            writer = context.Process(target=write_until_killed, args=(storage, life, started), daemon=True)
             writer.start()
             assert started.wait(60)
             time.sleep(chance.uniform(0.0, 0.3))
@@ -300,7 +304,7 @@ class StorageSuite:
             os.kill(writer.pid, signal.SIGKILL)
             writer.join(30)
         for info in storage.list(""):
-            assert storage.get(info.path) == _content_of(info.path), info.path
+            assert storage.get(info.path) == content_of(info.path), info.path
 
     def test_a_forked_child_can_use_it(self, storage: Storage) -> None:
         require(hasattr(os, "fork"), "fork")
@@ -309,87 +313,6 @@ class StorageSuite:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         if storage.capabilities.shared:
             assert storage.get("child") == b"mine"
-
-    # -- appending ---------------------------------------------------------------------------------
-
-    def test_what_is_appended_is_seen_at_once(self, storage: Storage) -> None:
-        require_append(storage)
-        other = reopened(storage)
-        appender = storage.open_append("logs/1.log")
-        assert other.size("logs/1.log") == 0
-        offsets = [appender.write(b"x" * size) for size in (3, 0, 5, 100_000)]
-        assert offsets == [0, 3, 3, 8]
-        assert other.get("logs/1.log") == b"x" * 100_008
-        assert [info.size_bytes for info in other.list("logs")] == [100_008]
-        appender.sync()
-        appender.close()
-        appender.close()
-        with pytest.raises(StateError):
-            appender.write(b"y")
-
-    def test_an_appended_file_is_claimed_until_it_is_closed(self, storage: Storage) -> None:
-        require_append(storage)
-        appender = storage.open_append("a.log")
-        assert storage.is_claimed("a.log")
-        assert reopened(storage).is_claimed("a.log")
-        appender.close()
-        assert not storage.is_claimed("a.log")
-
-    def test_a_file_is_appended_by_the_writer_that_made_it(self, storage: Storage) -> None:
-        require_append(storage)
-        storage.put("a.log", b"x")
-        with pytest.raises(StorageError):
-            storage.open_append("a.log")
-        assert storage.get("a.log") == b"x"
-        assert not storage.is_claimed("a.log")
-
-    def test_a_claim_dies_with_its_process(self, storage: Storage) -> None:
-        require_append(storage)
-        require(storage.capabilities.shared, "many processes")
-        context = self.processes()
-        ready = context.Event()
-        writer = context.Process(target=_append_until_killed, args=(storage, "a.log", ready), daemon=True)
-        writer.start()
-        assert ready.wait(60)
-        assert storage.is_claimed("a.log")
-        assert writer.pid is not None
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join(30)
-        assert not storage.is_claimed("a.log")
-        assert storage.get("a.log") == b"acknowledged"
-
-    def test_a_forked_child_neither_writes_nor_keeps_the_claim(self, storage: Storage) -> None:
-        require_append(storage)
-        require(hasattr(os, "fork"), "fork")
-        appender = storage.open_append("a.log")
-        appender.write(b"parent")
-        finish, wait = os.pipe()
-        listen, ready = os.pipe()
-
-        def child() -> bool:
-            os.write(ready, b"x")
-            try:
-                appender.write(b"child")
-            except StateError:
-                os.read(finish, 1)
-                return True
-            return False
-
-        pid = fork(child)
-        os.read(listen, 1)
-        appender.close()
-        claimed_by_child = storage.is_claimed("a.log")
-        os.write(wait, b"x")
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        for end in (finish, wait, listen, ready):
-            os.close(end)
-        assert not claimed_by_child
-        assert storage.get("a.log") == b"parent"
-
-    def test_without_append_it_says_so(self, storage: Storage) -> None:
-        require(not storage.capabilities.append, "that it does not append")
-        with pytest.raises(CapabilityError):
-            storage.open_append("a.log")
 
     # -- what it says of itself --------------------------------------------------------------------
 
@@ -404,156 +327,3 @@ class StorageSuite:
         assert (local is not None) == storage.capabilities.local_paths
         if local is not None:
             assert Path(local).read_bytes() == b"content"
-
-    # -- objects in it -----------------------------------------------------------------------------
-
-    @pytest.mark.parametrize("size", [0, 1, 300_000, (8 << 20) + 1])
-    def test_an_object_comes_back_writable(self, objects: ObjectStore, size: int) -> None:
-        data = os.urandom(size)
-        ref = objects.put(lambda: iter([memoryview(data)]), size)
-        buffer = objects.reader(ref).buffer()
-        assert bytes(buffer) == data
-        assert not buffer.readonly
-        buffer[:] = bytes(size)  # the caller's own copy: the store must not notice
-        assert bytes(objects.reader(ref).buffer()) == data
-        assert b"".join(objects.reader(ref).chunks()) == data
-        objects.check(ref)
-
-    @pytest.mark.parametrize("size", [1, 300_000, 3 << 20])
-    def test_a_flipped_bit_is_detected_and_healed(self, objects: ObjectStore, tmp_path: Path, size: int) -> None:
-        data = os.urandom(size)
-        ref = objects.put(data)
-        damaged = bytearray(data)
-        damaged[size // 2] ^= 1
-        objects.storage.put(ref.path, damaged)
-        elsewhere = ObjectStore(objects.storage, cache=ObjectCache(tmp_path / "another-cache"))
-        with pytest.raises(IntegrityError):
-            elsewhere.reader(ref).buffer()
-        assert elsewhere.put(data) == ref
-        elsewhere.check(ref)
-        assert bytes(elsewhere.reader(ref).buffer()) == data
-
-    @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b""])
-    def test_another_length_is_detected_and_healed(
-        self, objects: ObjectStore, tmp_path: Path, change: Callable[[bytes], bytes]
-    ) -> None:
-        data = os.urandom(400_000)
-        ref = objects.put(data)
-        objects.storage.put(ref.path, change(data))
-        elsewhere = ObjectStore(objects.storage, cache=ObjectCache(tmp_path / "another-cache"))
-        assert elsewhere.put(data) == ref
-        elsewhere.check(ref)
-
-    def test_a_missing_object_is_not_found(self, objects: ObjectStore) -> None:
-        ref = objects.put(b"x" * 1000)
-        objects.storage.delete(ref.path)
-        assert not objects.contains(ref)
-        fresh = ObjectStore(objects.storage, cache=ObjectCache(objects.cache.folder + "-2") if objects.cache else None)
-        with pytest.raises(NotFoundError):
-            fresh.reader(ref).buffer()
-        assert objects.put(b"x" * 1000) == ref
-        assert objects.contains(ref)
-
-
-# -- tools, also for suites of other rooms -----------------------------------------------------------
-
-
-def write(storage: Storage, verb: str, path: str, data: Any) -> bool | None:
-    """Write by one of the three verbs."""
-    if verb == "put":
-        storage.put(path, data)
-        return None
-    if verb == "put_if_absent":
-        return storage.put_if_absent(path, data)
-    staging = storage.stage()
-    staging.write(data)
-    return staging.commit(path)
-
-
-def reopened(storage: Storage) -> Storage:
-    """Another handle on the same place."""
-    other: Storage = pickle.loads(pickle.dumps(storage))
-    return other
-
-
-def require(promise: bool, what: str) -> None:
-    """Skip the test if the storage does not promise what it is about."""
-    if not promise:
-        pytest.skip(f"this storage does not promise {what}")
-
-
-def require_append(storage: Storage) -> None:
-    """Skip the test if the storage cannot append."""
-    require(storage.capabilities.append, "to append")
-
-
-def fork(act: Callable[[], object]) -> int:
-    """Run `act` in a forked child, which ends with 0 if that returned something true."""
-    with warnings.catch_warnings():
-        # That other threads exist is the point of the test.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        code = 0 if act() else 2
-    finally:
-        os._exit(code)
-
-
-def race_threads(storage: Storage, path: str, payload: bytes) -> list[bytes]:
-    """What the threads wrote that were told that they won."""
-    start, claims = threading.Barrier(RACERS), []
-
-    def run(content: bytes) -> None:
-        start.wait()
-        if storage.put_if_absent(path, content):
-            claims.append(content)
-
-    contents = [_nonce(racer, 0) + payload for racer in range(RACERS)]
-    racers = [threading.Thread(target=run, args=(content,)) for content in contents]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join()
-    return claims
-
-
-def _nonce(racer: int, number: int) -> bytes:
-    return f"racer {racer} of round {number};".encode()
-
-
-def _race(storage: Storage, racer: int, rounds: int, payloads: list[bytes], barrier: Any, results: Any) -> None:
-    won = []
-    for number in range(rounds):
-        content = _nonce(racer, number) + payloads[number % len(payloads)]
-        barrier.wait(120)
-        if storage.put_if_absent(f"race/{number}", content):
-            won.append((number, racer))
-    results.put(won)
-
-
-def _content_of(path: str) -> bytes:
-    return path.encode() * (200_000 if path.startswith("small") else 800_000)
-
-
-def _write_until_killed(storage: Storage, life: int, started: Any) -> None:
-    started.set()
-    for number in range(10_000):
-        storage.put(f"small/put-{number % 3}", _content_of(f"small/put-{number % 3}"))
-        path = f"small/{life}-{number}"
-        storage.put_if_absent(path, _content_of(path))
-        path = f"large/{life}-{number}"
-        staging = storage.stage()
-        whole = memoryview(_content_of(path))
-        for start in range(0, len(whole), 1 << 20):
-            staging.write(whole[start : start + (1 << 20)])
-        staging.commit(path)
-
-
-def _append_until_killed(storage: Storage, path: str, ready: Any) -> None:
-    appender = storage.open_append(path)
-    appender.write(b"acknowledged")
-    ready.set()
-    time.sleep(600)

@@ -15,7 +15,7 @@ from mlflowish.catalog.cleaning import clean
 from mlflowish.errors import MlflowishError, StorageError
 from mlflowish.storage import LocalStorage, MemoryStorage, Storage
 from mlflowish.testing.faults import At, Call, Fault, FaultyStorage, On
-from mlflowish.testing.storage_suite import fork
+from mlflowish.testing.writers import fork
 
 FAULTS = [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.TORN, Fault.TWICE, Fault.DELAY, Fault.STALE_LIST, Fault.FULL]
 Operation = Callable[[Catalog], object]

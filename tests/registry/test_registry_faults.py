@@ -15,7 +15,7 @@ import mlflowish as mf
 from mlflowish.errors import MlflowishError
 from mlflowish.storage import Capabilities, LocalStorage, MemoryStorage, ObjectStore, Storage
 from mlflowish.testing.faults import At, Call, Fault, FaultyStorage
-from mlflowish.testing.storage_suite import fork
+from mlflowish.testing.writers import fork
 
 FAULTS = [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.TORN, Fault.TWICE, Fault.DELAY, Fault.STALE_LIST, Fault.FULL]
 KILLS = [Fault.KILL_BEFORE, Fault.KILL_AFTER]

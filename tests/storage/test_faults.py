@@ -12,7 +12,7 @@ import pytest
 from mlflowish.errors import StorageError
 from mlflowish.storage import LocalStorage, MemoryStorage, ObjectStore, Storage
 from mlflowish.testing.faults import At, Fault, FaultyStorage, On, Plan, Seeded
-from mlflowish.testing.storage_suite import fork
+from mlflowish.testing.writers import fork
 
 
 @pytest.fixture

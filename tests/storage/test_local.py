@@ -14,7 +14,7 @@ import pytest
 
 from mlflowish.errors import CapabilityError, InvalidInputError, NotFoundError, StorageError
 from mlflowish.storage import LocalStorage, linking
-from mlflowish.testing.storage_suite import fork, write
+from mlflowish.testing.writers import fork, write
 
 
 def run_in_child(act: Callable[[], object]) -> None:
