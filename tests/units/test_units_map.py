@@ -238,29 +238,27 @@ def test_equal_outputs_of_units_that_ran_are_not_believed_either(write):
 def test_an_output_that_was_put_back_while_another_unit_wrote_it_is_not_believed(write):
     """The hit comes second: its file is put back while the first unit, which runs, is between writing and storing."""
     write("a.txt", "b.txt")
-    put_back = threading.Event()
+    out = Path("out.txt")
 
-    @mf.step
-    def slow(file):
-        Path("out.txt").write_text(file.read_text())
+    def holds(text):
+        deadline = time.monotonic() + 60
+        while not (out.exists() and out.read_text() == text):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return 0
+
+    @mf.step(depends=(holds,))
+    def slow(file, n):
+        out.write_text(file.read_text())
         if file.name == "a.txt":
-            assert put_back.wait(20)
+            holds("b.txt")
         return mf.File("out.txt")
 
-    slow(mf.File("b.txt"))
-    Path("out.txt").unlink()
-
-    def watch():
-        while not (Path("out.txt").exists() and Path("out.txt").read_text() == "b.txt"):
-            time.sleep(0.001)
-        put_back.set()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    slow(mf.File("b.txt"), 0)
+    out.unlink()
     with mf.executor("threads", workers=2), pytest.raises(mf.StepError, match=r"are both out\.txt"):
-        slow.map(mf.files("?.txt"))
-    watcher.join()
-    assert (slow.is_cached(mf.File("a.txt")), slow.is_cached(mf.File("b.txt"))) == (False, True)
+        slow.map(mf.files(["a.txt", "b.txt"]), (n if n == 0 else holds("a.txt") for n in range(2)))
+    assert (slow.is_cached(mf.File("a.txt"), 0), slow.is_cached(mf.File("b.txt"), 0)) == (False, True)
 
 
 def test_equal_files_of_coroutines_and_steps_may_have_one_output(write):
