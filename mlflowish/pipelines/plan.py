@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mlflowish.errors import MlflowishError
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.nodes import Node, index_of
+from mlflowish.pipelines.passing import whole_key
 from mlflowish.pipelines.trace import CALL, CHOOSE, JOIN, MAP, Spec, Trace
-from mlflowish.pipelines.whole import Whole, whole_key
+from mlflowish.pipelines.whole import Whole
 from mlflowish.steps.explaining import explain_identity
 from mlflowish.steps.fanout import rows_of
 from mlflowish.steps.reference import Reference, identify_by_reference, items_of, load_all
@@ -159,7 +160,8 @@ def plan(pipeline: Pipeline[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     trace = Trace(pipeline)
     trace.body(args, kwargs)
     identity = pipeline.identify(args, kwargs)
-    whole = Whole(pipeline.store, trace, identity, whole_key(identity, trace, trace.groups[0]), inside=None)
+    key = whole_key(identity, trace, trace.groups[0], args, kwargs)
+    whole = Whole(pipeline.store, trace, identity, key, inside=None)
     planner = _Planner(pipeline, trace)
     planner.all_nodes()
     return Plan(pipeline.label, planner.nodes, is_whole_hit=whole.look_up(put_back=False) is not None)

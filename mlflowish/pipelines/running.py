@@ -13,10 +13,11 @@ from mlflowish.pipelines import endings
 from mlflowish.pipelines.displays.choosing import progress_watcher
 from mlflowish.pipelines.endings import Ending, Failure, failed_error
 from mlflowish.pipelines.observing import Observer, Observers
+from mlflowish.pipelines.passing import Passed, look_up_closed, whole_key
 from mlflowish.pipelines.progress import Progress
 from mlflowish.pipelines.scheduler import Scheduler
 from mlflowish.pipelines.trace import Trace
-from mlflowish.pipelines.whole import Passed, Whole, whole_key
+from mlflowish.pipelines.whole import Whole
 from mlflowish.steps import writing
 from mlflowish.steps.frames import current_frame
 from mlflowish.steps.noting import tell
@@ -137,27 +138,36 @@ class _Work:
     def _result(self) -> tuple[Any, bool]:
         pipeline, store = self._pipeline, self._store
         identity = pipeline.identify(self._args, self._kwargs)
-        self._trace = trace = Trace(pipeline)
-        trace.body(self._args, self._kwargs)
-        key = whole_key(identity, trace, trace.groups[0])
         outer = current_frame.get()
         token = current_frame.set(None)
+        key = None
         try:
-            whole = Whole(store, trace, identity, key, inside=outer)
+            passed = look_up_closed(store, pipeline, identity, self._args, self._kwargs)
+            if passed is not None and (found := self._loaded(passed)) is not None:
+                key = passed.key
+                return found[0], True
+            self._trace = trace = Trace(pipeline)
+            trace.body(self._args, self._kwargs)
+            whole_name = whole_key(identity, trace, trace.groups[0], self._args, self._kwargs)
+            key = whole_name.hex() if whole_name is not None else None
+            whole = Whole(store, trace, identity, whole_name, inside=outer)
             passed = whole.look_up()
-            if passed is not None:
-                try:
-                    result = load_all(passed.result, store)
-                except ResultGoneError:
-                    pass  # collected, or damaged: node by node
-                else:
-                    self._note_whole(passed)
-                    return result, True
+            if passed is not None and (found := self._loaded(passed)) is not None:
+                return found[0], True
             return self._scheduled(trace, whole), False
         finally:
             current_frame.reset(token)
             if outer is not None and key is not None:
-                outer.children.append(key.hex())
+                outer.children.append(key)
+
+    def _loaded(self, passed: Passed) -> tuple[Any] | None:
+        """The result in a tuple; None if it was collected, or is damaged: then it goes on node by node."""
+        try:
+            result = load_all(passed.result, self._store)
+        except ResultGoneError:
+            return None
+        self._note_whole(passed)
+        return (result,)
 
     def _note_whole(self, passed: Passed) -> None:
         self._observers.begin(self._pipeline.name, [])

@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
-from mlflowish.codecs import decode, describe, encode
-from mlflowish.errors import MlflowishError, ResultGoneError, UncacheableError
-from mlflowish.pipelines.packing import pack, unpack
-from mlflowish.pipelines.shape import shape_of
+from mlflowish.codecs import describe, encode
+from mlflowish.errors import MlflowishError, UncacheableError
+from mlflowish.pipelines.packing import pack
+from mlflowish.pipelines.passing import VERSION, Passed, look_up, not_for_ever, whole_key
 from mlflowish.pipelines.trace import CALL, MAP, Group, Trace
 from mlflowish.steps import parts, writing
-from mlflowish.steps.auditing import still_valid
 from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.noting import tell
@@ -34,10 +31,8 @@ if TYPE_CHECKING:
     from mlflowish.pipelines.definition import Pipeline
     from mlflowish.pipelines.progress import Progress
 
-_VERSION = 1
 _WHOLE = 1 << 40
 _DESCRIBED, _LONGEST = 4, 200
-Observed = tuple[tuple[str, str, bytes], ...]
 
 
 @dataclass(slots=True)
@@ -54,17 +49,6 @@ class _Book:
     reason: str = ""  # why it cannot be passed in one look-up; "" if it can
     started: float = field(default_factory=time.perf_counter)
     epochs: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """What the entry of a whole pipeline holds: the results of its nodes that are returned, and conditions."""
-
-    key: str
-    result: Any
-    outputs: list[Any]
-    observed: Observed
-    files: list[Reference]
 
 
 class Whole:
@@ -106,7 +90,7 @@ class Whole:
         book = self._books[0]
         if book.key is None or book.reason:
             return None
-        return look_up(self._store, book.key, book.epochs, put_back=put_back)
+        return look_up(self._store, book.key, put_back=put_back)
 
     # -- while it runs -----------------------------------------------------------------------------
 
@@ -136,11 +120,12 @@ class Whole:
         book = self._books[number]
         book.started = time.perf_counter()
         book.identity = book.pipeline.identify_by_reference(args, kwargs)
-        book.key = whole_key(book.identity, self._trace, self._trace.groups[number])
+        spec = self._trace.specs[self._trace.groups[number].gate]
+        book.key = whole_key(book.identity, self._trace, self._trace.groups[number], spec.args, spec.kwargs)
         book.frame = Frame(book.pipeline.name, book.key.hex() if book.key is not None else None)
         if not look or book.key is None or book.reason:
             return None
-        passed = look_up(self._store, book.key, book.epochs)
+        passed = look_up(self._store, book.key)
         if passed is None:
             return None
         book.observed.update(passed.observed)
@@ -219,7 +204,7 @@ class Whole:
                 result = pack(group.result, {number: place for place, number in enumerate(group.outputs)})
             except UncacheableError as error:
                 packed, book.reason = None, str(error)
-        body: dict[str, Any] = {"pipeline": _VERSION, "reason": book.reason}
+        body: dict[str, Any] = {"pipeline": VERSION, "reason": book.reason}
         if packed is not None:
             files = {reference.entry_id: pack(reference) for reference in book.files}
             body |= {
@@ -242,43 +227,6 @@ class Whole:
         return key.hex() if key is not None else None
 
 
-def whole_key(identity: Identity, trace: Trace, group: Group) -> bytes | None:
-    """The key of a pipeline as one call; None if it has none."""
-    if identity.key is None:
-        return None
-    try:
-        shape = shape_of(trace, group)
-    except UncacheableError:
-        return None
-    return None if shape is None else bytes(blake3(b"mlf1.whole" + identity.key + shape).digest(length=16))
-
-
-def look_up(store: Store, key: bytes, epochs: dict[str, bytes], *, put_back: bool = True) -> Passed | None:
-    """What a pipeline gave, if its entry may be used. `epochs`: of its steps, as they are now."""
-    for entry in store.entries(key):
-        body = _body_of(entry)
-        if body is None or body.get("epochs") != epochs or not still_valid(tuple(map(tuple, body["observed"]))):
-            continue
-        outputs = [unpack(output, ()) for output in body["outputs"]]
-        files: list[Reference] = [unpack(packed, ()) for packed in body["files"]]
-        try:
-            for reference in files if put_back else ():
-                reference.load(store)
-        except ResultGoneError:
-            continue
-        return Passed(key.hex(), unpack(body["result"], outputs), outputs, tuple(map(tuple, body["observed"])), files)
-    return None
-
-
-def _body_of(entry: Entry) -> dict[str, Any] | None:
-    try:
-        body = decode(entry.codec, entry.head, (), allow_pickle=False)
-    except MlflowishError:
-        return None
-    is_ours = type(body) is dict and body.get("pipeline") == _VERSION and "outputs" in body
-    return body if is_ours else None
-
-
 def _steps_of(trace: Trace, group: Group) -> tuple[str, list[str]]:
     """Why a pipeline with these steps is never passed in one look-up ("" if it can be), and their names."""
     reason = ""
@@ -288,16 +236,6 @@ def _steps_of(trace: Trace, group: Group) -> tuple[str, list[str]]:
             names.add(spec.step.name)
             reason = reason or not_for_ever(spec.step)
     return reason, sorted(names)
-
-
-def not_for_ever(step: Any) -> str:
-    """Why results of a step cannot be relied on for ever, here; "" if they can."""
-    options = step.options
-    if not options.cache:
-        return f"{step.name} has cache=False: it always runs"
-    if options.max_age is not None:
-        return f"{step.name} has max_age: its results expire"
-    return f"{step.name} has a store of its own" if options.store is not None else ""
 
 
 def _arguments(pipeline: Pipeline[..., Any], identity: Identity) -> tuple[tuple[str, str, str], ...]:

@@ -217,6 +217,7 @@ def _dagster(folder):
 
 def _prefect(folder):
     os.environ.update(PREFECT_HOME=str(folder / "prefect"), PREFECT_LOGGING_LEVEL="ERROR", DO_NOT_TRACK="1")
+    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
     prefect = pytest.importorskip("prefect", reason="prefect is not installed: pip install 'mlflowish[peers]'")
     from prefect.cache_policies import INPUTS, TASK_SOURCE
     from prefect.task_runners import ThreadPoolTaskRunner

@@ -1,0 +1,128 @@
+"""Is what a body calls a matter of its code and its arguments alone? Then an unchanged pipeline is not even traced.
+
+A body is closed if it names nothing but steps, pipelines, plain values, a few builtins and functions that are closed
+themselves, and asks for no attributes but those of builtin containers and texts. Whatever else it may do (list a
+folder, read the clock, make a `File`), it is traced each time, and what it called is part of the key: see `shape.py`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+from mlflowish.hashing import Fingerprint
+from mlflowish.hashing.plain import plain_digest
+from mlflowish.pipelines.nodes import Node
+from mlflowish.steps import Step
+
+if TYPE_CHECKING:
+    from mlflowish.pipelines.definition import Pipeline
+
+# Those that give the same for the same plain values in every process: not `set`, whose order is another each time,
+# nor `repr`, `id`, `hash`, `open`, `print`, `isinstance` (a node is of no type that its value has).
+_BUILTINS = frozenset(
+    {"abs", "all", "any", "bool", "dict", "divmod", "enumerate", "float", "int", "len", "list", "max", "min", "pow"}
+    | {"range", "reversed", "round", "slice", "sorted", "str", "sum", "tuple", "zip"}
+)
+_ATTRIBUTES = frozenset(
+    {"append", "copy", "count", "endswith", "extend", "format", "get", "index", "insert", "items", "join", "keys"}
+    | {"lower", "map", "pop", "removeprefix", "removesuffix", "replace", "setdefault", "split", "startswith", "strip"}
+    | {"submit", "title", "update", "upper", "values", "when", "zfill"}
+)
+_NAMING = {"LOAD_GLOBAL": "global", "LOAD_ATTR": "attribute", "LOAD_METHOD": "attribute"}
+_OPEN = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE", "LOAD_BUILD_CLASS", "LOAD_LOCALS", "IMPORT_STAR"})
+
+
+def closed_steps(pipeline: Pipeline[..., Any], fingerprint: Fingerprint) -> frozenset[Step[..., Any]] | None:
+    """The steps that the body may call, those of nested pipelines included; None if it is not closed. Remembered for
+    as long as the code is what it is."""
+    known = pipeline.closed_under
+    if known is None or known[0] is not fingerprint:
+        known = pipeline.closed_under = (fingerprint, _Look().at(pipeline.fn))
+    found: frozenset[Step[..., Any]] | None = known[1]
+    return found
+
+
+def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Are all arguments plain data or nodes, so that reading them in a body has no way to do anything else?"""
+    return all(type(value) is Node or _is_plain(value) for value in (*args, *kwargs.values()))
+
+
+def _is_plain(value: Any) -> bool:
+    return (type(value) not in (list, tuple, dict) and plain_digest(value) is not None) or _is_plain_container(value)
+
+
+def _is_plain_container(value: Any) -> bool:
+    if type(value) not in (list, tuple, dict):
+        return False
+    members = [*value.keys(), *value.values()] if type(value) is dict else value
+    return plain_digest(value) is not None or all(type(each) is Node or _is_plain(each) for each in members)
+
+
+def node_places(value: Any, place: str = "") -> list[str]:
+    """Where nodes stand in the arguments: a body may do other things for a node than for the value it becomes."""
+    if type(value) is Node:
+        return [place]
+    if type(value) not in (list, tuple, dict):
+        return []
+    members = value.items() if type(value) is dict else enumerate(value)
+    return [found for name, each in members for found in node_places(each, f"{place}[{name!r}]")]
+
+
+class _Look:
+    """One look at a body and the functions that it calls."""
+
+    def __init__(self) -> None:
+        self._steps: set[Step[..., Any]] = set()
+        self._seen: set[int] = set()
+
+    def at(self, function: Any) -> frozenset[Step[..., Any]] | None:
+        """The steps, None if something is not closed."""
+        return frozenset(self._steps) if self._function(function) else None
+
+    def _function(self, function: Any) -> bool:
+        if id(function) in self._seen:
+            return True
+        self._seen.add(id(function))
+        if type(function) is not FunctionType:
+            return False
+        try:
+            cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        except ValueError:  # not set yet
+            return False
+        return all(map(self._value, cells)) and self._code(function.__code__, function.__globals__)
+
+    def _code(self, code: CodeType, scope: dict[str, Any]) -> bool:
+        for instruction in dis.get_instructions(code):
+            name = instruction.opname
+            if name in _OPEN:
+                return False
+            if instruction.opcode not in dis.hasname:
+                continue
+            kind = _NAMING.get(name)
+            if kind is None or (kind == "attribute" and instruction.argval not in _ATTRIBUTES):
+                return False
+            if kind == "global" and not self._global(instruction.argval, scope):
+                return False
+        return all(self._code(inner, scope) for inner in code.co_consts if isinstance(inner, CodeType))
+
+    def _global(self, name: str, scope: dict[str, Any]) -> bool:
+        if name in scope:
+            return self._value(scope[name])
+        return name in _BUILTINS and hasattr(builtins, name)
+
+    def _value(self, value: Any) -> bool:
+        import mlflowish
+        from mlflowish.pipelines.decorator import when
+        from mlflowish.pipelines.definition import Pipeline
+
+        if isinstance(value, Step):
+            self._steps.add(value)
+            return True
+        if isinstance(value, Pipeline):
+            return self._function(value.fn)
+        if value is mlflowish or value is when:
+            return True  # of the package `when` alone is among the attributes
+        return self._function(value) if type(value) is FunctionType else plain_digest(value) is not None
