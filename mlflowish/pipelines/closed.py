@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import dis
+import sys
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,6 @@ class _Look:
         return name in _BUILTINS and hasattr(builtins, name)
 
     def _value(self, value: Any) -> bool:
-        import mlflowish
         from mlflowish.pipelines.decorator import when
         from mlflowish.pipelines.definition import Pipeline
 
@@ -123,6 +123,6 @@ class _Look:
             return True
         if isinstance(value, Pipeline):
             return self._function(value.fn)
-        if value is mlflowish or value is when:
+        if value is sys.modules["mlflowish"] or value is when:
             return True  # of the package `when` alone is among the attributes
         return self._function(value) if type(value) is FunctionType else plain_digest(value) is not None

