@@ -110,6 +110,14 @@ def load_module(name: str) -> ModuleType:
         raise InvalidInputError(f"Importing {name} failed: {type(error).__name__}: {error}", module=name) from error
 
 
+def is_file_module(module: ModuleType) -> bool:
+    """Was it loaded from a file that was named, and not by its name?"""
+    return module in _named_files
+
+
+_named_files: list[ModuleType] = []
+
+
 def _from_file(path: str) -> ModuleType:
     name = os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(name, os.path.abspath(path))
@@ -117,5 +125,6 @@ def _from_file(path: str) -> ModuleType:
         raise InvalidInputError(f"{path} is not a Python file", path=path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _named_files.append(module)
     spec.loader.exec_module(module)
     return module

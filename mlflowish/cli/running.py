@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mlflowish.cli.explain import document as explained
-from mlflowish.cli.explain import load_module
+from mlflowish.cli.explain import is_file_module, load_module
 from mlflowish.cli.options import Location, json_option, store_options
 from mlflowish.cli.parameters import values_for
 from mlflowish.cli.printing import print_facts, print_json, seconds
@@ -80,6 +80,8 @@ def run_target(
         found = _found(target)
         if context.meta.get("mlflowish.store") or location.options:
             _use(location)
+        if kind is not None and "://" in kind:
+            _send_code_of(found)
         args, kwargs = values_for(found.fn, pairs, target)
         failed: StepError | None = None
         try:
@@ -153,6 +155,15 @@ def _use(location: Location) -> None:
     from mlflowish.store import use
 
     use(location.url, **location.options)
+
+
+def _send_code_of(found: Any) -> None:
+    """Workers on other machines do not have the file that was named: its code goes to them as a script's does."""
+    import cloudpickle
+
+    module = sys.modules.get(found.fn.__module__)
+    if module is not None and is_file_module(module):
+        cloudpickle.register_pickle_by_value(module)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.pipelines.folding import drawn, seconds
-from mlflowish.pipelines.marks import mark_of
+from mlflowish.pipelines.marks import UNKNOWN, mark_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -71,7 +71,7 @@ def _line(facts: dict[str, Any], widths: tuple[int, ...], signs: bool) -> Text:
     if facts["needs"]:
         needs = ", ".join(facts["needs"][:_NEEDS]) + (", ..." if len(facts["needs"]) > _NEEDS else "")
         line.append(f"  {'←' if signs else '<-'} {needs}", style="bright_black")
-    if facts["reason"]:
+    if facts["reason"] and facts["state"] != UNKNOWN:  # that is what the arrow says
         line.append(f"  {facts['reason']}", style="bright_black")
     line.rstrip()
     return line

@@ -8,7 +8,6 @@ packages would give another key is refused, or warned about, before it runs anyt
 from __future__ import annotations
 
 import pickle
-import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from mlflowish.steps.keys import argument_digests
 from mlflowish.steps.lending import Lent, lend
 from mlflowish.steps.provenance import pass_on, producers_in
 from mlflowish.steps.reference import Miss, Outcome, find_by_reference
+from mlflowish.steps.travelling import sent_files
 from mlflowish.store import Store
 from mlflowish.store.context import Around, carried
 from mlflowish.store.store import block_stores
@@ -325,11 +325,10 @@ def _unpacked(packed: bytes, units: bytes, *, anew: bool = False) -> Any:
 
 def _goes_by_value(code: CodeType) -> bool:
     """Does the worker get this code itself, and not by importing where it stands?"""
-    main_file = getattr(sys.modules.get("__main__"), "__file__", None)
     return (
         "<locals>" in code.co_qualname
         or code.co_name == "<lambda>"
-        or code.co_filename == main_file
+        or code.co_filename in sent_files()
         or code.co_filename.startswith("<")
         or "ipykernel" in code.co_filename
     )

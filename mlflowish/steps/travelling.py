@@ -24,12 +24,29 @@ def has_name(step: Any, function: Any) -> bool:
     """Does the name of `function` lead to `step` where it is going, so that the name is enough?
 
     A script's own steps go by name as its functions do, except with those who take functions of scripts by value,
-    because they go to processes that have another script, or none.
+    because they go to processes that have another script, or none. So do those of modules that `is_sent` tells of.
     """
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     if module is None or _found(module, getattr(function, "__qualname__", None) or "<locals>") is not step:
         return False
-    return module.__name__ != "__main__" or not _goes_by_value()
+    return not is_sent(module.__name__) or not _goes_by_value()
+
+
+def is_sent(module: str) -> bool:
+    """Does the code of a module travel itself, and not as a name to import: the script's, and that of modules given to
+    `cloudpickle.register_pickle_by_value`?"""
+    if module == "__main__":
+        return True
+    pickling = sys.modules.get("cloudpickle")
+    return pickling is not None and module in pickling.list_registry_pickle_by_value()
+
+
+def sent_files() -> set[str]:
+    """The files of modules whose code travels itself."""
+    pickling = sys.modules.get("cloudpickle")
+    names = {"__main__"} | (pickling.list_registry_pickle_by_value() if pickling is not None else set())
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
+    return {file for file in files if file is not None}
 
 
 def _found(module: Any, qualname: str) -> Any:

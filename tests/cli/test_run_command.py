@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import enum
+import pickle
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +16,7 @@ import pytest
 from command_runs import Runner
 
 import mlflowish as mf
+from mlflowish.cli.explain import load_module
 from mlflowish.cli.main import run
 from mlflowish.cli.parameters import read, values_for
 
@@ -262,3 +265,58 @@ def test_names_may_have_dashes_and_repeated_ones_make_a_list() -> None:
     assert (args, kwargs) == (["a"], {"max_depth": 3, "xs": [1, 2], "other": 0.5})
     with pytest.raises(click.UsageError, match="needs first"):
         values_for(function, ["max_depth=3"], "m:function")
+
+
+# -- code that other machines do not have ------------------------------------------------------------
+
+
+def test_the_code_of_a_named_file_travels_to_where_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cloudpickle
+
+    (tmp_path / "sent.py").write_text(PIPELINE)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    module = load_module(str(tmp_path / "sent.py"))
+    by_name = cloudpickle.dumps(module.train)
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        by_value = cloudpickle.dumps(module.train)
+        pickled = pickle.dumps(module.train)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+        del sys.modules["sent"]
+    code = (
+        "import pickle, sys, types; step = pickle.load(sys.stdin.buffer); "
+        "print(step.name, step.fn([1.0], 0.5, types.SimpleNamespace(value=2)))"
+    )
+    for sent, ends in ((by_value, 0), (by_name, 1), (pickled, 1)):
+        done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, cwd=tmp_path.parent)
+        assert done.returncode == ends, done.stderr
+        assert done.stdout.decode().strip() == ("sent.train 1.0" if ends == 0 else "")
+
+
+@pytest.mark.nightly
+def test_a_file_runs_on_a_cluster_that_does_not_have_it(project: Runner, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "cluster.py").write_text(
+        "from distributed import LocalCluster\n"
+        "if __name__ == '__main__':\n"
+        "    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:\n"
+        "        print(cluster.scheduler_address, flush=True)\n"
+        "        input()\n"
+    )
+    cluster = subprocess.Popen(
+        [sys.executable, "cluster.py"],
+        cwd=tmp_path / "elsewhere",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with cluster:
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        command = ("run", "flows.py:nightly", "-P", "path=a.csv", "-P", "kind=LARGE", "--json")
+        done = project(*command, "--executor", address, PYTHONWARNINGS="default")
+        cluster.communicate("\n")
+    assert done.code == 0, done.err
+    assert (done.document["result"], done.document["counts"]) == (pytest.approx(0.6), {"done": 2})
+    assert project(*command).document["whole_hit"] is True
