@@ -47,6 +47,7 @@ ENTRY_BYTES = ENTRY.size
 ENTRIES_PER_BUCKET = 24  # a bucket is about half a kilobyte: one find() in it costs less than a second level of search
 SCANNED_BUCKET_BYTES = 64 * ENTRY_BYTES  # keys that are no hashes can crowd one bucket: above this it is bisected
 CHUNK_BYTES = 1 << 20
+MOST_KNOWN_RIGHT = 1 << 16  # whoever reads all of a large segment does not come back to a frame
 NAME_BYTES = 16
 
 _U32 = Struct("<I")
@@ -196,6 +197,8 @@ class Segment:
             if view is None:
                 _log.warning("Skipped a damaged record at byte %d of %s.", offset, self.path)
                 continue
+            if len(self._right) >= MOST_KNOWN_RIGHT:
+                self._right.clear()
             self._right.add(offset)
             found.append(view)
         return found

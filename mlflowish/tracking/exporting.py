@@ -8,8 +8,9 @@ a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError, StorageError
@@ -18,8 +19,10 @@ from mlflowish.store.display import card
 from mlflowish.tracking.drafts import Drafts
 from mlflowish.tracking.filters import parse_filter
 from mlflowish.tracking.folding import RunRecord
-from mlflowish.tracking.points import all_series
+from mlflowish.tracking.inflight import InFlight, in_flight
+from mlflowish.tracking.points import all_series, ordered, table_of
 from mlflowish.tracking.reading import read_runs
+from mlflowish.tracking.records import Series
 from mlflowish.tracking.search import _matching
 
 if TYPE_CHECKING:
@@ -121,9 +124,13 @@ def export_runs(
         if not overwrite:
             drafts.require_new(*(f"{name}.parquet" for name in tables))
         try:
-            sinks = {name: _Sink(name, str(drafts.begin(f"{name}.parquet"))) for name in tables}
+            sinks = {
+                name: (_PointSink if name == "points" else _Sink)(name, str(drafts.begin(f"{name}.parquet")))
+                for name in tables
+            }
+            flying = in_flight(opened)  # looked at before the journals
             for record in _matching(read_runs(opened, deleted=deleted), wanted, names):
-                _write_run(sinks, opened, record)
+                _write_run(sinks, opened, record, flying)
             rows = {name: sink.close() for name, sink in sinks.items()}
             sizes = drafts.publish()
         except OSError as error:
@@ -132,7 +139,7 @@ def export_runs(
         return ExportReport(drafts.url, tuple(files))
 
 
-def _write_run(sinks: dict[str, _Sink], store: Store, record: RunRecord) -> None:
+def _write_run(sinks: dict[str, _Sink], store: Store, record: RunRecord, flying: InFlight) -> None:
     run_id, series = record.run_id, {**record.metrics, **record.hardware}
     origin, step = record.forked_from or (None, None)
     times = (_us(record.start_s), None if record.end_s is None else _us(record.end_s))
@@ -146,8 +153,10 @@ def _write_run(sinks: dict[str, _Sink], store: Store, record: RunRecord) -> None
     lasts = [(run_id, name, last.value, last.step, last.time_us) for name, last in sorted(series.items())]
     sinks["metrics"].add(lasts)
     if "points" in sinks:
-        for name, table in all_series(store, run_id):
-            sinks["points"].add_series(run_id, name, table)
+        points = sinks["points"]
+        assert isinstance(points, _PointSink)
+        for name, pieces in all_series(store, run_id, flying):
+            points.add_series(run_id, name, pieces)
 
 
 class _Sink:
@@ -183,19 +192,6 @@ class _Sink:
         if self._waiting >= ROWS_A_GROUP // 8:
             self._flush()
 
-    def add_series(self, run_id: str, name: str, table: pa.Table) -> None:
-        """Add the points of a series."""
-        import pyarrow as pa
-
-        for piece in _pieces(table, ROWS_A_GROUP):
-            rows = piece.num_rows
-            texts = [pa.repeat(pa.scalar(_text(text), pa.string()), rows) for text in (run_id, name)]
-            columns = [*texts, *(piece[column] for column in ("step", "value", "time"))]
-            self._tables.append(pa.table(columns, schema=self._schema))
-            self._waiting += rows
-            if self._waiting >= ROWS_A_GROUP:
-                self._flush()
-
     def close(self) -> int:
         """End the file; how many rows it has."""
         self._flush()
@@ -218,8 +214,64 @@ class _Sink:
         self._rows, self._tables, self._waiting = [], [], 0
 
 
-def _pieces(table: pa.Table, rows: int) -> Iterator[pa.Table]:
-    return (table.slice(start, rows) for start in range(0, table.num_rows, rows))
+class _PointSink(_Sink):
+    """The file of points: series are gathered as they rest, and made a table when there are enough of them."""
+
+    def __init__(self, name: str, path: str) -> None:
+        super().__init__(name, path)
+        self._series: list[tuple[str, str, int]] = []
+        self._pieces: list[Series] = []
+
+    def add_series(self, run_id: str, name: str, pieces: list[Series]) -> None:
+        """Add the points of a series."""
+        rows = sum(len(piece.steps) for piece in pieces) // 8
+        if not rows:
+            return
+        if rows > ROWS_A_GROUP // 2:  # worth a table of its own, in order before it is divided
+            self._gather()
+            self._add_table([(run_id, name, rows)], ordered(table_of(pieces)))
+            self._flush()
+            return
+        self._series.append((run_id, name, rows))
+        self._pieces += pieces
+        self._waiting += rows
+        if self._waiting >= ROWS_A_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._gather()
+        super()._flush()
+
+    def _gather(self) -> None:
+        series, self._series = self._series, []
+        pieces, self._pieces = self._pieces, []
+        if series:
+            self._waiting -= sum(rows for _, _, rows in series)
+            self._add_table(series, table_of(pieces))
+
+    def _add_table(self, series: list[tuple[str, str, int]], points: pa.Table) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        ends = pa.array(accumulate(rows for _, _, rows in series), pa.int32())
+        texts = [
+            pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, pa.array(map(_text, column), pa.string())))
+            for column in ([run_id for run_id, _, _ in series], [name for _, name, _ in series])
+        ]
+        table = pa.table([*texts, *(points[column] for column in ("step", "value", "time"))], schema=self._schema)
+        if not _is_ordered(points["step"], ends):
+            table = table.sort_by([(column, "ascending") for column in ("run_id", "metric", "step", "time")])
+        self._tables.append(table)
+        self._waiting += table.num_rows
+
+
+def _is_ordered(steps: Any, ends: pa.Array) -> bool:
+    """Do the steps of each series grow?"""
+    import pyarrow.compute as pc
+
+    falls = pc.greater_equal(steps.slice(0, max(len(steps) - 1, 0)), steps.slice(1))
+    between = pc.subtract(ends.slice(0, len(ends) - 1), 1)
+    return bool((pc.sum(falls).as_py() or 0) == (pc.sum(falls.take(between)).as_py() or 0))
 
 
 def _text(text: str) -> str:

@@ -6,20 +6,19 @@ Of a stored chunk only the columns of the series that is asked for are copied; t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import StorageError
 from mlflowish.store import Store
 from mlflowish.tracking.folding import RunRecord
-from mlflowish.tracking.inflight import in_flight
+from mlflowish.tracking.inflight import InFlight, in_flight
 from mlflowish.tracking.reading import read_run, require_run_id
 from mlflowish.tracking.records import (
     POINTS,
     Buffer,
     Chunk,
     Column,
-    OpenChunk,
     Series,
     open_chunk,
     pack_chunk,
@@ -41,15 +40,15 @@ def metric_history(store: Store, run_id: str, name: str) -> pa.Table:
 
 def history_of(store: Store, record: RunRecord, name: str) -> pa.Table:
     """The same of a run that was read already."""
-    table = _table(_series(store, bytes.fromhex(record.run_id), name))
+    table = table_of(_series(store, bytes.fromhex(record.run_id), name))
     if record.forked_from is None:
-        return _ordered(table)
+        return ordered(table)
     import pyarrow as pa
     import pyarrow.compute as pc
 
     origin, step = record.forked_from
     earlier = metric_history(store, origin, name)
-    return _ordered(pa.concat_tables([earlier.filter(pc.less_equal(earlier["step"], step)), table]))
+    return ordered(pa.concat_tables([earlier.filter(pc.less_equal(earlier["step"], step)), table]))
 
 
 def read_points(store: Store, run_id: str, only: str | None = None) -> dict[str, Column]:
@@ -69,19 +68,19 @@ def read_points(store: Store, run_id: str, only: str | None = None) -> dict[str,
     return merged
 
 
-def all_series(store: Store, run_id: str) -> Iterator[tuple[str, pa.Table]]:
-    """Every series of a run itself, in order of their names, by step and then time. One is in memory at a time."""
+def all_series(store: Store, run_id: str, flying: InFlight) -> Iterator[tuple[str, list[Series]]]:
+    """Every series of a run itself, in order of their names: its pieces, in the order in which each process logged
+    them, as they rest. `flying`: what was in flight before; it is not looked at anew."""
     key = require_run_id(run_id)
-    chunks = {(chunk.writer, chunk.number): open_chunk(pack_chunk(chunk)) for chunk in in_flight(store).chunks(key)}
+    chunks = {(chunk.writer, chunk.number): open_chunk(pack_chunk(chunk)) for chunk in flying.chunks(key)}
     chunks.update({(chunk.writer, chunk.number): chunk for chunk in map(open_chunk, _payloads(store, key))})
-    places: dict[str, list[tuple[OpenChunk, int, int]]] = {}
+    places: dict[str, list[Series]] = {}
     for _, chunk in sorted(chunks.items()):
         before = 0
         for name, count in chunk.counts:
-            places.setdefault(name, []).append((chunk, before, count))
+            places.setdefault(name, []).append(chunk.cut(before, count))
             before += count
-    for name in sorted(places):
-        yield name, _ordered(_table([chunk.cut(before, count) for chunk, before, count in places[name]]))
+    return iter(sorted(places.items()))
 
 
 def _series(store: Store, run_id: bytes, name: str) -> list[Series]:
@@ -109,7 +108,8 @@ def _payloads(store: Store, run_id: bytes) -> Iterator[Buffer]:
             raise
 
 
-def _table(pieces: list[Series]) -> pa.Table:
+def table_of(pieces: Sequence[Series]) -> pa.Table:
+    """The points of some pieces, one after the other."""
     import pyarrow as pa
 
     def joined(kind: pa.DataType, parts: list[Buffer]) -> pa.Array:
@@ -127,7 +127,7 @@ def _table(pieces: list[Series]) -> pa.Table:
     )
 
 
-def _ordered(table: pa.Table) -> pa.Table:
+def ordered(table: pa.Table) -> pa.Table:
     """By step and then time. Most series were logged so: then nothing is moved."""
     import pyarrow.compute as pc
 
