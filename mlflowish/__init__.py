@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlflowish.addresses import resolvers as _resolvers
+
 if TYPE_CHECKING:
     from mlflowish import lineage as lineage
     from mlflowish import registry as registry
@@ -190,11 +192,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _ROOMS:
-        room = importlib.import_module(f"mlflowish.{name}")
-        if name == "lineage":
-            # Lineage stands below the registry: whoever stands above both tells it what its addresses mean.
-            room.resolvers.setdefault("models:/", _model_version)
-        return room
+        return importlib.import_module(f"mlflowish.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'mlflowish' has no attribute {name!r}")
@@ -207,6 +205,9 @@ def _model_version(address: str, store: Any) -> Any:
     from mlflowish.registry import get
 
     return get(address, store=store)
+
+
+_resolvers["models:/"] = _model_version
 
 
 def __dir__() -> list[str]:

@@ -53,10 +53,6 @@ def _lineage(store: Store, what: str) -> Lineage:
     from mlflowish.lineage import of
     from mlflowish.store import File
 
-    if what.startswith("models:/"):
-        from mlflowish.registry import get
-
-        return of(get(what, store=store), store=store)
     if os.path.isfile(what):
         return of(File(what), store=store)
     try:

@@ -2,6 +2,6 @@
 
 from mlflowish.lineage.difference import LineageDifference
 from mlflowish.lineage.graph import Lineage
-from mlflowish.lineage.roots import of, resolvers
+from mlflowish.lineage.roots import of
 
-__all__ = ["Lineage", "LineageDifference", "of", "resolvers"]
+__all__ = ["Lineage", "LineageDifference", "of"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
+from mlflowish.addresses import named
 from mlflowish.errors import InvalidInputError, NotFoundError
 from mlflowish.lineage import nodes
 from mlflowish.lineage.calls import Calls
@@ -39,11 +39,6 @@ def of(thing: Any, *, store: Store | str | None = None, limit: int = LIMIT, dept
     return Lineage(calls, _roots(calls, thing)).upstream(limit=limit, depth=depth)
 
 
-Resolver = Callable[[str, Store], Any]
-resolvers: dict[str, Resolver] = {}
-"""What addresses that begin so mean: rooms above this one add theirs, since it does not know them."""
-
-
 def _roots(calls: Calls, thing: Any) -> list[Node]:
     offered = getattr(type(thing), "__lineage__", None)
     if offered is not None:
@@ -51,8 +46,8 @@ def _roots(calls: Calls, thing: Any) -> list[Node]:
         return [Node(node_id, kind, label, dict(facts), tuple(made_by))]
     if hasattr(thing, "uncached_reason") and hasattr(thing, "key"):
         return [_of_call(calls, thing)]
-    if isinstance(thing, str) and (resolve := resolvers.get(thing.partition("/")[0] + "/")) is not None:
-        return _roots(calls, resolve(thing, calls.store))
+    if isinstance(thing, str) and (meant := named(thing, calls.store)) is not None:
+        return _roots(calls, meant)
     if isinstance(thing, str) and _HEX.match(thing):
         return _of_hex(calls, thing)
     return _of_value(calls, thing)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from mlflowish.addresses import named
 from mlflowish.errors import IntegrityError, InvalidInputError, MlflowishError, NotFoundError
 from mlflowish.lineage import Lineage, of
 from mlflowish.reproduction.tasks import Task
@@ -23,10 +24,8 @@ _log = logging.getLogger("mlflowish.reproduction")
 
 def keys_of(store: Store, thing: Any) -> list[str]:
     """The keys of the calls that a run, a model version, a `Call` or a result means, in the order in which they ran."""
-    if isinstance(thing, str) and thing.startswith("models:/"):
-        from mlflowish.registry import get
-
-        thing = get(thing, store=store)
+    if isinstance(thing, str) and (meant := named(thing, store)) is not None:
+        thing = meant
     if isinstance(thing, str) and _HEX.match(thing):
         return _keys_of_hex(store, thing)
     if isinstance(thing, Run):

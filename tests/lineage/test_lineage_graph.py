@@ -297,9 +297,11 @@ def test_a_thing_may_say_itself_what_it_is_made_of():
 
 
 def test_an_address_of_the_registry_is_a_model_version():
+    from mlflowish.lineage import of
+
     mf.register_model("plus", plus(one()), stage="production")
     by_address = mf.lineage.of("models:/plus/production")
-    assert by_address.roots == mf.lineage.of(mf.registry.get("plus")).roots
+    assert by_address.roots == of("models:/plus/1").roots == mf.lineage.of(mf.registry.get("plus")).roots
     with pytest.raises(mf.NotFoundError, match="minus"):
         mf.lineage.of("models:/minus/1")
 

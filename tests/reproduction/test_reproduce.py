@@ -257,6 +257,13 @@ def test_a_model_version_is_the_calls_behind_it(store):
     assert mf.reproduce(summed.call(model), code="present").check()
 
 
+def test_a_store_in_a_bucket_is_opened_by_the_process(moto_url):
+    url, options = moto_url
+    with mf.Store(f"{url}/reproduced", **options) as store:
+        assert mf.reproduce(summed.call(scaled(6))).check()
+    store.close()
+
+
 @mf.pipeline
 def piped(n):
     return summed(scaled(n))
