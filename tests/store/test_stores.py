@@ -136,8 +136,8 @@ def test_a_meta_of_an_earlier_version_without_the_run_is_read():
             "s", "f", run_id="r1", sources=(("x", "", "ab"),), output_kind="other", output_code=(("m", "C", b"id"),)
         ).packed()
     )
-    assert fields[-4:] == ["r1", [["x", "", "ab"]], "other", [["m", "C", b"id"]]]
-    assert Meta.unpacked(msgpack.packb(fields[:-4])) == Meta("s", "f")
+    assert fields[-5:] == ["r1", [["x", "", "ab"]], "other", [["m", "C", b"id"]], []]
+    assert Meta.unpacked(msgpack.packb(fields[:-5])) == Meta("s", "f")
 
 
 def test_a_readonly_store_hits_and_returns_misses_with_a_warning(tmp_path):
