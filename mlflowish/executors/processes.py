@@ -160,8 +160,9 @@ class _Worker:
 
     def _answer(self, job: _Job, payload: bytes) -> Answer | None:
         """What the worker answers; None if it died."""
-        surroundings = (_folder(), list(sys.path), list(sys.argv), dict(os.environ))
-        news = None if self.process is not None and surroundings == self._told else surroundings
+        surroundings = (_folder(), list(sys.path), list(sys.argv), _environment())
+        is_told = self.process is not None and surroundings == self._told
+        news = None if is_told else (*surroundings[:3], dict(os.environ))
         message = pickle.dumps((news, payload, here(), self._owner.on_mismatch), protocol=pickle.HIGHEST_PROTOCOL)
         process = self._started()
         self._told = surroundings
@@ -254,6 +255,12 @@ def _folder() -> str | None:
         return os.getcwd()
     except OSError:  # it was deleted
         return None
+
+
+def _environment() -> Any:
+    """Something that is equal as long as the environment is: without decoding all of it for each call."""
+    raw = getattr(os.environ, "_data", None)
+    return dict(os.environ if raw is None else raw)
 
 
 def cores() -> int:

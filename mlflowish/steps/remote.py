@@ -317,7 +317,14 @@ def _unpacked(packed: bytes, units: bytes, *, anew: bool = False) -> Any:
     if found is None:
         if units:
             learn_units(pickle.loads(units))
-        found = _unpacked_steps[name] = pickle.loads(packed)
+        try:
+            found = _unpacked_steps[name] = pickle.loads(packed)
+        except ModuleNotFoundError as error:
+            raise CapabilityError(
+                f"A worker cannot import the module {error.name}, which the step is from or needs: install it there, "
+                "or put it where workers look. What is defined in the script or notebook itself goes along.",
+                module=error.name,
+            ) from error
         while len(_unpacked_steps) > _REMEMBERED:
             _unpacked_steps.popitem(last=False)
     return found

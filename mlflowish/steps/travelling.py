@@ -7,10 +7,20 @@ import inspect
 import sys
 from typing import Any
 
+from mlflowish.errors import CapabilityError
+
 
 def by_name(module: str, qualname: str) -> Any:
-    """The step of that name; what unpickling calls."""
-    return _found(importlib.import_module(module), qualname)
+    """The step of that name; what unpickling calls. CapabilityError if this process has another module of that name."""
+    found = _found(imported := importlib.import_module(module), qualname)
+    if found is None:
+        raise CapabilityError(
+            f"There is no {qualname} in the module {module} that this process imports, "
+            f"{getattr(imported, '__file__', 'which has no file')}: give it the code that the step is sent from.",
+            module=module,
+            qualname=qualname,
+        )
+    return found
 
 
 def named(kind: Any, function: Any, options: Any, name: str) -> Any:

@@ -106,6 +106,15 @@ def test_gpus_go_where_they_are_offered_and_what_nobody_offers_is_refused(dask):
         dask.submit(offers, resources=mf.Resources(memory="500 GiB"))
 
 
+def test_a_module_that_workers_have_not_is_named(dask, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("import mlflowish as mf\n@mf.step\ndef step(x):\n    return x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import only_here
+
+    with mf.Store(tmp_path / "store"), executor_block(dask), pytest.raises(mf.CapabilityError, match="only_here"):
+        only_here.step.submit(1).result(60)
+
+
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("mlflowish.executors.dask.CONNECT_S", 0.3)
     with pytest.raises(mf.StateError, match=r"tcp://127\.0\.0\.1:9"):
@@ -156,6 +165,7 @@ with mf.executor(sys.argv[2]):
 """
 
 
+@pytest.mark.nightly
 def test_after_the_driver_was_killed_the_next_run_computes_only_what_was_not_finished(dask_address, tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()

@@ -10,7 +10,7 @@ import pytest
 import mlflowish as mf
 from mlflowish.executors import executor_block
 from mlflowish.executors.processes import ProcessExecutor
-from mlflowish.testing.executor_suite import ExecutorSuite
+from mlflowish.testing.executor_suite import ExecutorSuite, gathered, plus
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,18 @@ class TestThreadPool(ExecutorSuite):
             yield opened
 
 
+@pytest.mark.nightly
 class TestProcessPool(ExecutorSuite):
     @pytest.fixture
     def executor(self, process_pool):
         with mf.executor(process_pool) as opened:
             yield opened
+
+
+def test_a_process_pool_is_used_and_stays_open(process_pool, tmp_path):
+    """A sample of the suite above."""
+    with mf.Store(tmp_path / "store"):
+        with mf.executor(process_pool):
+            assert gathered.submit([plus.submit(1, 2), plus.submit(3, 4)]).result(90) == [3, 7]
+        assert gathered.call([3, 7]).hit
+    assert process_pool.submit(abs, -1).result(90) == 1

@@ -8,12 +8,10 @@ import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError
-from itertools import pairwise
 
 import pytest
 
 import mlflowish as mf
-from mlflowish.executors.processes import ProcessExecutor
 from mlflowish.testing.executor_suite import element, wait_until
 
 SCRIPT = """
@@ -101,7 +99,13 @@ with mf.executor("processes", workers=2):
 """
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.nightly),
+    ],
+)
 def test_no_worker_outlives_its_driver(tmp_path, end):
     (tmp_path / "script.py").write_text(BUSY, encoding="utf-8")
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "store")]
@@ -171,18 +175,24 @@ def test_workers_are_where_the_driver_is(executor, tmp_path, monkeypatch):
     assert executor.submit(surroundings).result() == (str(tmp_path), "set later", str(tmp_path / "modules"))
 
 
-def test_a_limit_is_for_all_that_ask_for_it_and_nobody_else(tmp_path):
-    limits = mf.Resources(limits=("db",), cpus=0)
-    executor = ProcessExecutor(2)
+def test_a_worker_of_another_python_or_release_is_refused_before_it_unpickles_anything(tmp_path):
+    from dataclasses import replace
 
-    def timed():
-        began = time.time()
-        time.sleep(0.1)
-        return began, time.time()
+    from mlflowish.executors.packing import Answer, packed
+    from mlflowish.executors.versions import here
+    from mlflowish.executors.worker import run_packed
 
-    spans = sorted(f.result() for f in [executor.submit(timed, resources=limits) for _ in range(3)])
-    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
-    executor.shutdown()
+    function = (tmp_path / "ran").touch
+    elsewhere = replace(here(), process=(0, "elsewhere"))
+    assert run_packed(packed(lambda: 7, None), elsewhere, "raise").opened(None) == 7
+    for other in (replace(elsewhere, python="3.9"), replace(elsewhere, mlflowish="0.0.1")):
+        refused = run_packed(packed(function, None), other, "raise")
+        with pytest.raises(mf.CapabilityError, match=r"where the driver has (3\.9|0\.0\.1)"):
+            refused.opened(None)
+        assert not (tmp_path / "ran").exists()
+    accepted: Answer = run_packed(packed(lambda: 7, None), other, "warn")
+    assert accepted.opened(None) == 7
+    assert "0.0.1" in accepted.warned[0]
 
 
 def test_a_worker_with_other_code_is_refused_or_used_with_a_warning(tmp_path, monkeypatch):
@@ -208,6 +218,7 @@ def test_a_worker_with_other_code_is_refused_or_used_with_a_warning(tmp_path, mo
         assert edited_steps.edited(1) == 2
 
 
+@pytest.mark.nightly
 def test_an_interrupted_map_cancels_the_rest(tmp_path):
     done = run_script(tmp_path, INTERRUPTED)
     assert done.returncode == 0, done.stderr
