@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from html import escape
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.lineage.drawing import Look, Looks, caption
@@ -58,7 +59,7 @@ def _wide(graph: nx.DiGraph, looks: Looks) -> int:
         mark = _MARK_WIDE if facts.get("state") in looks else 0
         note = len(str(facts.get("note", ""))) * _NOTE_LETTER_WIDE
         widest = max(widest, len(caption(facts)) * _LETTER_WIDE + mark, note)
-    return round(min(max(widest + _MARGIN, _NARROWEST), _WIDEST))
+    return ceil(min(max(widest + _MARGIN, _NARROWEST), _WIDEST))
 
 
 def _box(x: float, y: float, wide: int, facts: dict[str, Any], look: Look | None, *, is_root: bool) -> str:
