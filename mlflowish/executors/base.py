@@ -51,6 +51,10 @@ class Submitted:
         self._open[id(future)] = future
         future.add_done_callback(lambda done: self._open.pop(id(done), None) and None)
 
+    def leave(self, future: Future) -> None:
+        """Wait for it no more."""
+        self._open.pop(id(future), None)
+
     def finish(self, *, cancel: bool) -> None:
         """Wait for all; `cancel`: stop them first."""
         if cancel:

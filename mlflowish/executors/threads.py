@@ -3,14 +3,16 @@ lock."""
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import os
 import threading
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlflowish.executors.base import OnMismatch, Submitted, when_done
+from mlflowish.executors.crew import Crew
 from mlflowish.executors.futures import Future
 from mlflowish.executors.gate import Gate, holding
 from mlflowish.executors.resources import ONE_CPU, Capacity, Resources
@@ -29,7 +31,7 @@ class ThreadExecutor:
         self.workers = workers or min(32, (os.cpu_count() or 1) + 4)
         self._capacity = capacity or Capacity(self.workers)
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Crew | None = None
         self._begin_life()
 
     def _begin_life(self) -> None:
@@ -37,6 +39,7 @@ class ThreadExecutor:
         self._pid = os.getpid()
         self._gate = Gate(self._capacity)
         self._submitted = Submitted()
+        self._was_abandoned = False
 
     def submit(
         self, function: Callable[[], Any], *, after: tuple[Future, ...] = (), resources: Resources = ONE_CPU
@@ -55,7 +58,8 @@ class ThreadExecutor:
     def _start(self, call: Admitted) -> None:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="mlflowish")
+                self._pool = Crew(self.workers)
+                _living.add(self)
             self._pool.submit(call.run)
 
     def shutdown(self, *, cancel: bool = False) -> None:
@@ -64,7 +68,24 @@ class ThreadExecutor:
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=True)
+            pool.end(wait=not self._was_abandoned)
+
+    def abandon(self, future: Future) -> None:
+        """Wait for this one no more, neither at a shutdown nor when the program ends: it may be in the middle of a call
+        that nothing can interrupt."""
+        self._submitted.leave(future)
+        self._was_abandoned = True
+
+
+def _finish_all() -> None:
+    """What was submitted is finished before the program ends."""
+    for executor in list(_living):
+        executor.shutdown()
+
+
+_living: weakref.WeakSet[ThreadExecutor] = weakref.WeakSet()
+# When the standard library's pools wait for theirs: before anything that runs at exit takes away what calls need.
+getattr(threading, "_register_atexit", atexit.register)(_finish_all)
 
 
 class Admitted:

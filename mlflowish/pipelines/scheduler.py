@@ -334,9 +334,11 @@ class Scheduler:
         """Interrupted: nothing new starts, and what runs in our threads gives up as soon as it can."""
         for future in self._submitted.values():
             future.cancel()
-        if not self._in_process:
-            for future in self._submitted.values():
+        for future in self._submitted.values():
+            if not self._in_process:
                 future.stop()  # what runs in a process of its own ends with that
+            elif isinstance(self._executor, ThreadExecutor):
+                self._executor.abandon(future)
         with self._guard:
             for thread in self._threads.values():
                 if thread != threading.get_ident():

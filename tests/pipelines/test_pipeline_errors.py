@@ -486,7 +486,7 @@ def slow(n):
     Path(os.environ["FOLDER"], f"started-{n}").touch()
     end = time.monotonic() + float(os.environ["SECONDS"])
     while time.monotonic() < end:
-        time.sleep(0.02)
+        time.sleep(60.0 if os.environ.get("DEAF") else 0.02)  # one long call of C, or many short ones
     return n
 
 @mf.pipeline
@@ -537,6 +537,16 @@ class Script:
         command = [sys.executable, str(self.path)]
         done = subprocess.run(command, env=self.environment(0), capture_output=True, text=True, check=True, timeout=240)
         return done.stdout
+
+
+def test_calls_that_nothing_can_interrupt_do_not_keep_an_interrupted_program_from_ending(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEAF", "yes")
+    script = Script(tmp_path, "threads")
+    process = script.begun(60, started=2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert "ended KILLED" in out
+    assert process.returncode != 0
 
 
 @pytest.mark.parametrize("kind", ["threads", pytest.param("serial", marks=pytest.mark.nightly)])
