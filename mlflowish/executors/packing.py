@@ -110,6 +110,7 @@ class Answer:
     trace: str = ""
     printed: Printed = ()
     warned: tuple[str, ...] = ()
+    is_other_code: bool = False  # refused, because the worker has other code than the driver
 
     def opened(self, function: Any) -> Any:
         """The result of the function; raises what was raised, with the traceback there as its cause."""
@@ -181,7 +182,7 @@ def failed(error: BaseException) -> Answer:
             dumped = None
     except Exception:  # noqa: BLE001  as above
         dumped = None
-    return Answer(None, dumped, summary, text)
+    return Answer(None, dumped, summary, text, is_other_code=bool(getattr(error, "is_other_code", False)))
 
 
 def _dumped(value: Any) -> bytes:

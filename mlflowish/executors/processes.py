@@ -146,7 +146,11 @@ class _Worker:
         try:
             payload = packed(job.travels, function)
             job.travels = None
+            is_new = self.process is None
             answer = self._answer(job, payload)
+            if answer is not None and answer.is_other_code and not is_new:
+                self._end()  # modules were edited and reloaded here since it started: a new one imports them anew
+                answer = self._answer(job, payload)
             while answer is None and not job.is_stopped:
                 if len(job.deaths) >= MOST_DEATHS:
                     raise _died(function, job.deaths)

@@ -70,7 +70,7 @@ class SourceText:
         return "\n".join(self.text.splitlines()[first - 1 : node.end_lineno])
 
 
-_sent: dict[CodeType, tuple[Unit, bytes]] = {}
+_sent: dict[CodeType, tuple[Unit, bytes, bool]] = {}
 _files: dict[str, tuple[tuple[object, ...], SourceText | None]] = {}
 _units: dict[int, tuple[CodeType, Unit, FunctionNode | None]] = {}
 _lock = Lock()
@@ -83,7 +83,7 @@ def unit_of(code: CodeType) -> Unit:
 
 def hints_of_code(code: CodeType) -> bytes:
     """A digest of the annotations of a function as written."""
-    if (sent := _sent.get(code)) is not None:
+    if (sent := _known_as_sent(code)) is not None:
         return sent[1]
     node = _remembered(code)[2]
     return hints_of(node) if node is not None else b""
@@ -94,12 +94,22 @@ def known_units(codes: Iterable[CodeType]) -> tuple[tuple[CodeType, Unit, bytes]
     return tuple((code, unit_of(code), hints_of_code(code)) for code in codes)
 
 
-def learn_units(units: Iterable[tuple[CodeType, Unit, bytes]]) -> None:
-    """Know equal code objects by these units, whatever source lies here under the same name."""
+def learn_units(units: Iterable[tuple[CodeType, Unit, bytes]], *, copies_only: bool = False) -> None:
+    """Know equal code objects by these units, whatever source lies here under the same name.
+
+    `copies_only`: where the code is from, only copies that came back from elsewhere: what has a source goes by it.
+    """
     if len(_sent) > _MAX_REMEMBERED:
         _sent.clear()
     for code, unit, hints in units:
-        _sent[code] = unit, hints
+        if not copies_only or code not in _sent:
+            _sent[code] = unit, hints, not copies_only
+
+
+def _known_as_sent(code: CodeType) -> tuple[Unit, bytes] | None:
+    sent = _sent.get(code)
+    # Cloudpickle leaves no other name on what it copies.
+    return sent[:2] if sent is not None and (sent[2] or code.co_filename == "<dynamic-code>") else None
 
 
 def source_of_file(path: str) -> SourceText | None:
@@ -130,7 +140,7 @@ def _remembered(code: CodeType) -> tuple[CodeType, Unit, FunctionNode | None]:
 
 
 def _build(code: CodeType) -> tuple[Unit, FunctionNode | None]:
-    if (sent := _sent.get(code)) is not None:
+    if (sent := _known_as_sent(code)) is not None:
         return sent[0], None
     source = source_of_file(code.co_filename)
     located = _locate(source, code) if source is not None else None

@@ -303,7 +303,9 @@ def _packed(step: Step[..., Any], fingerprint: Fingerprint | None) -> tuple[byte
     reached = (*fingerprint.codes, *fingerprint.foreign_codes) if fingerprint is not None else ()
     codes = [code for code in reached if _goes_by_value(code)]
     known_codes = known_units(codes)
-    learn_units(known_codes)  # what comes back from a worker is the same code, and says no more where it is from
+    learn_units(
+        known_codes, copies_only=True
+    )  # what comes back from a worker is the same code, and says no more where it is from
     units = bytes(cloudpickle.dumps(known_codes)) if codes else b""
     _packed_steps[id(step)] = step, fingerprint, (packed, units)
     while len(_packed_steps) > _REMEMBERED:
@@ -382,4 +384,5 @@ def _means_something_else(step: str, key: str, here: str | None, difference: str
         wanted=key,
         found=here,
         difference=difference,
+        is_other_code=True,
     )

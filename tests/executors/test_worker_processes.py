@@ -264,3 +264,19 @@ def test_what_travels_of_a_large_argument_is_where_it_rests(tmp_path):
         departure = Departure(element, [((1, data), {}), ((2, data), {}), ((3,), {"data": data})], "raise")
         assert len(packed(departure.ready(), departure)) < 20_000
         assert sum(1 for _ in store.storage.list("objects")) == 1
+
+
+def test_modules_that_are_edited_and_reloaded_are_what_workers_run(executor, tmp_path, monkeypatch):
+    import importlib
+
+    code = "import mlflowish as mf\n@mf.step\ndef edited(x):\n    return x + {}\n"
+    (tmp_path / "reloaded_steps.py").write_text(code.format(1), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import reloaded_steps
+
+    with mf.Store(tmp_path / "store"):
+        assert reloaded_steps.edited.submit(1).result() == 2
+        (tmp_path / "reloaded_steps.py").write_text(code.format(1000), encoding="utf-8")
+        importlib.reload(reloaded_steps)
+        assert reloaded_steps.edited.submit(1).result() == 1001
+        assert reloaded_steps.edited.call(1).hit
