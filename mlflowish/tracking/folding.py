@@ -127,9 +127,7 @@ def unique(batches: Iterable[Batch]) -> list[Batch]:
     return list(found.values())
 
 
-def fold(
-    run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] = Process.is_dead
-) -> RunRecord | None:
+def fold(run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] | None = None) -> RunRecord | None:
     """The run that these batches tell of; None if none of them says that it began, or if it was purged. `is_dead` is
     asked about the process of each session that nobody has ended."""
     known = unique(batches)
@@ -137,10 +135,10 @@ def fold(
 
 
 def fold_all(
-    run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] = Process.is_dead
+    run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] | None = None
 ) -> RunRecord | None:
     """The same, of a purged run too: what it named is there until its records are removed."""
-    state = _State(is_dead)
+    state = _State(is_dead or Process.is_dead)
     known = unique(batches)
     ordered = sorted(
         (
