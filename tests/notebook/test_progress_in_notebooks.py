@@ -49,8 +49,8 @@ def test_long_work_has_one_output_that_ends_as_a_line(notebook: Opener) -> None:
     for bundle in (first, last):
         assert_well_formed(bundle["text/html"])
         assert "<b>five" not in bundle["text/html"]
-    assert re.match(r"nightly \d of 8: \d+ done, 2 running", first["text/plain"])
-    assert re.fullmatch(r"nightly failed: 7 done, 1 failed in \d s", last["text/plain"])
+    assert re.match(r"nightly \d of 8: \d+ done, \d running", first["text/plain"])
+    assert re.fullmatch(r"nightly failed: 7 done, 1 failed in \d+ s", last["text/plain"])
 
 
 def test_a_graph_draws_itself(notebook: Opener) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import xml.etree.ElementTree as ET
 
@@ -157,3 +158,10 @@ def test_a_graph_of_many_calls_is_small_when_drawn() -> None:
     svg = outer.graph(3_000).to_svg()
     assert len(svg) < 20_000
     assert "work ×3,000" in svg
+
+
+def test_the_example_of_a_run_graph_says_what_happens() -> None:
+    from mlflowish.pipelines import sketch
+
+    found = doctest.testmod(sketch)
+    assert (found.failed, found.attempted > 4) == (0, True)
