@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.store import Store, Table, as_store
@@ -18,6 +18,9 @@ from mlflowish.tracking.run import Run
 from mlflowish.tracking.table import pays
 
 _FIXED = ("run_id", "name", "experiment", "status", "start_time", "end_time")
+if TYPE_CHECKING:
+    from mlflowish.tracking.table.chosen import Chosen
+
 _KIND_OF: dict[str, Kind] = {"metrics": "metric", "params": "param", "tags": "tag"}
 _HIDDEN_TAGS = "mlflow."
 # Of so many runs that a search found, folding each takes less time than reading all columns.
@@ -130,6 +133,37 @@ class Runs(Table):
         return grouped(self._found, fields, aggregates)
 
 
+class Page:
+    """Few runs of the table, folded when somebody looks at them: of few that takes less time than reading columns."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+
+    @cached_property
+    def _found(self) -> Found:
+        records = [self._chosen.record(at) for at in range(len(self._chosen))]
+        known = [record for record in records if record is not None]
+        return Listed(known) if len(known) == len(records) else self._chosen  # the records of some are damaged
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def run_id(self, at: int) -> str:
+        return self._chosen.run_id(at)
+
+    def record(self, at: int) -> RunRecord | None:
+        return self._found.record(at)
+
+    def column(self, field: Field) -> list[Value]:
+        return self._found.column(field)
+
+    def seconds(self) -> tuple[list[Any], list[Any]]:
+        return self._found.seconds()
+
+    def names(self, kind: str) -> list[str]:
+        return self._found.names(kind)
+
+
 def search_runs(
     filter_string: str = "",
     *,
@@ -184,10 +218,7 @@ def _from_table(
     from mlflowish.tracking.table.chosen import choose
 
     chosen = choose(store, wanted, experiments=experiments, orders=orders, deleted=deleted, limit=limit, offset=offset)
-    if len(chosen) > _PAGE_RUNS:
-        return Runs(store, chosen)
-    records = (chosen.record(at) for at in range(len(chosen)))
-    return Runs(store, [record for record in records if record is not None])
+    return Runs(store, chosen if len(chosen) > _PAGE_RUNS else Page(chosen))
 
 
 def _matching(records: Iterable[RunRecord], wanted: Filter, experiments: set[str] | None) -> Iterator[RunRecord]:

@@ -24,20 +24,24 @@ began = time.perf_counter()
 import mlflowish as mf
 folder, times = sys.argv[1], int(sys.argv[2])
 FILTER, ORDER = "metrics.m0 > 0.5 and params.p2 = 'value 3'", "metrics.m0 desc"
-def search(limit=50):
+def search():
     start = time.perf_counter()
-    found = mf.search_runs(FILTER, order_by=ORDER, limit=limit, store=store)
-    return time.perf_counter() - start, [run.run_id for run in found], [run.metrics["m0"] for run in found]
+    found = mf.search_runs(FILTER, order_by=ORDER, limit=50, store=store)
+    found_s = time.perf_counter() - start
+    read = [(run.run_id, run.name, run.params, run.metrics) for run in found]
+    return time.perf_counter() - start, found_s, read
 store = mf.Store(folder)
-first, ids, values = search()
+first, _, read = search()
 whole = time.perf_counter() - began
+ids, values = [each[0] for each in read], [each[3]["m0"] for each in read]
 assert 0 < len(ids) <= 50 and values == sorted(values, reverse=True), values
 cpu = time.process_time()
-again = [search()[0] for _ in range(times)]
+both = [search()[:2] for _ in range(times)]
 cpu = (time.process_time() - cpu) / max(times, 1)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-again = statistics.median(again or [first])
-print(json.dumps({"whole": whole, "first": first, "again": again, "cpu": cpu, "peak": peak, "ids": ids}))
+again, found = (statistics.median(times) for times in zip(*(both or [(first, first)])))
+told = {"whole": whole, "first": first, "again": again, "found": found, "cpu": cpu, "peak": peak, "ids": ids}
+print(json.dumps(told))
 """
 
 
@@ -75,7 +79,8 @@ def searched(figures: Any, name: str, folder: Path, ids: list[str]) -> None:
     figures.add(f"{name}, new process, imports included", "mlflowish", found["whole"])
     figures.add(f"{name}, first search in a process", "mlflowish", found["first"])
     figures.add(f"{name}, warm", "mlflowish", found["again"])
-    figures.add(f"{name}, warm: CPU, names and metrics of the runs included", "mlflowish", found["cpu"])
+    figures.add(f"{name}, warm, before anybody looks at them", "mlflowish", found["found"])
+    figures.add(f"{name}, warm: CPU", "mlflowish", found["cpu"])
     figures.add(f"{name}: peak memory", "mlflowish", found["peak"] / 1e6, "MB")
 
 
