@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class World(RuleBasedStateMachine):
         self.store.create()
         self.others = [Journals(self.store.storage, RUNS) for _ in range(2)]
         self.keepers = [Keeper(self.store.storage) for _ in range(2)]
-        self.turn = 0
+        self.turn = self.batches = 0
 
     def teardown(self):
         for journals in self.others:
@@ -65,7 +66,12 @@ class World(RuleBasedStateMachine):
     def write(self, writer, records, action):
         journals = self.others[writer]
         for run_id, batch in records:
-            journals.append(run_id, pack_batch(batch))
+            # A spool file that was moved twice is two records: what it held first, and all that it held.
+            self.batches += 1
+            whole = replace(batch, number=self.batches)
+            if batch.number == 0:
+                journals.append(run_id, pack_batch(replace(whole, events=batch.events[:-1])))
+            journals.append(run_id, pack_batch(whole))
         if action == "close":
             journals.close()
         elif action == "seal":

@@ -121,10 +121,7 @@ class Part:
         """Rows and values of a metric; None if no run has it."""
         found = self._numbers.get(name)
         if found is None and (place := self._number_at.get(name)) is not None:
-            span = _span(self._number_ends, place)
-            found = self._array("number_rows")[span], self._array("number_values")[span]
-            if int(self._checks[1 + place]) != _check(*found):
-                raise self._damaged(f"the metric {name}")
+            found = self._number_at_place(name, place)
             self._numbers[name] = found
         return found
 
@@ -132,15 +129,34 @@ class Part:
         """A text column; None if no run has it."""
         found = self._texts.get(name)
         if found is None and (place := self._text_at.get(name)) is not None:
-            span, values = _span(self._text_ends, place), _span(self._value_ends, place)
+            found = self._text_at_place(name, place)
+            self._texts[name] = found
+        return found
+
+    def _number_at_place(self, name: str, place: int) -> tuple[Array, Array]:
+        span = _span(self._number_ends, place)
+        try:
+            found = self._array("number_rows")[span], self._array("number_values")[span]
+            is_right = int(self._checks[1 + place]) == _check(*found)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._damaged(f"the metric {name}") from error
+        if not is_right:
+            raise self._damaged(f"the metric {name}")
+        return found
+
+    def _text_at_place(self, name: str, place: int) -> Text:
+        span, values = _span(self._text_ends, place), _span(self._value_ends, place)
+        try:
             found = Text(
                 self._array("text_rows")[span],
                 self._array("text_codes")[span],
                 self._lists["text_values"].slice(values.start, values.stop - values.start),
             )
-            if int(self._checks[1 + len(self._number_at) + place]) != _text_check(found):
-                raise self._damaged(f"the texts of {name}")
-            self._texts[name] = found
+            is_right = int(self._checks[1 + len(self._number_at) + place]) == _text_check(found)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._damaged(f"the texts of {name}") from error
+        if not is_right:
+            raise self._damaged(f"the texts of {name}")
         return found
 
     def columns(self) -> Columns:
@@ -165,6 +181,7 @@ class Part:
         return _unwrapped(self._lists[name])
 
     def _names(self, name: str) -> list[str]:
+        self._lists[name].validate(full=True)  # damaged offsets lead out of the file: that is no exception, but the end
         return [unpacked(value) for value in self._lists[name].to_pylist()]
 
     def _damaged(self, what: str) -> IntegrityError:
@@ -229,7 +246,8 @@ def part_in(data: bytes | mmap.mmap, name: str) -> Part:
     try:
         batch = pa.ipc.open_file(pa.py_buffer(data)).get_batch(0)
         batch.validate()
-        if batch.num_rows != 1 or [field.name for field in batch.schema] != [column for column, _ in COLUMNS]:
+        wanted = [(name, pa.large_list(kind)) for name, kind in COLUMNS]
+        if batch.num_rows != 1 or [(field.name, field.type) for field in batch.schema] != wanted:
             raise ValueError("it has other columns")
         return Part(batch, name)
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError) as error:
