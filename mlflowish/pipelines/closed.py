@@ -10,16 +10,18 @@ from __future__ import annotations
 import builtins
 import dis
 import sys
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.hashing import Fingerprint
-from mlflowish.hashing.plain import plain_digest
-from mlflowish.pipelines.nodes import Node
+from mlflowish.hashing.plain import MAX_DEPTH, plain_digest
+from mlflowish.pipelines.nodes import Node, index_of
 from mlflowish.steps import Step
 
 if TYPE_CHECKING:
     from mlflowish.pipelines.definition import Pipeline
+    from mlflowish.pipelines.trace import Group, Trace
 
 # Those that give the same for the same plain values in every process: not `set`, whose order is another each time,
 # nor `repr`, `id`, `hash`, `open`, `print`, `isinstance` (a node is of no type that its value has).
@@ -46,30 +48,38 @@ def closed_steps(pipeline: Pipeline[..., Any], fingerprint: Fingerprint) -> froz
     return found
 
 
+def asks_for_parts(trace: Trace, group: Group) -> bool:
+    """Did the body unpack a node? Into how many parts is said by a hint, which is no part of the code of a step."""
+    return any(group.first <= place <= group.last for place in trace.unpacked)
+
+
 def are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Are all arguments plain data or nodes, so that reading them in a body has no way to do anything else?"""
     return all(type(value) is Node or _is_plain(value) for value in (*args, *kwargs.values()))
 
 
-def _is_plain(value: Any) -> bool:
-    return (type(value) not in (list, tuple, dict) and plain_digest(value) is not None) or _is_plain_container(value)
-
-
-def _is_plain_container(value: Any) -> bool:
-    if type(value) not in (list, tuple, dict):
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    if plain_digest(value) is not None:
+        return True
+    if type(value) not in (list, tuple, dict) or depth > MAX_DEPTH:  # so deep is what contains itself
         return False
     members = [*value.keys(), *value.values()] if type(value) is dict else value
-    return plain_digest(value) is not None or all(type(each) is Node or _is_plain(each) for each in members)
+    return all(type(each) is Node or _is_plain(each, depth + 1) for each in members)
 
 
-def node_places(value: Any, place: str = "") -> list[str]:
-    """Where nodes stand in the arguments: a body may do other things for a node than for the value it becomes."""
+def node_places(value: Any) -> list[str]:
+    """Where nodes stand in the arguments, and which of them are one and the same: a body may do other things for a node
+    than for the value it becomes, and for one given twice than for two (`node in nodes`)."""
+    numbers: dict[int, int] = {}
+    return [f"{place}={numbers.setdefault(index, len(numbers))}" for place, index in _nodes_in(value, "")]
+
+
+def _nodes_in(value: Any, place: str) -> Iterator[tuple[str, int]]:
     if type(value) is Node:
-        return [place]
-    if type(value) not in (list, tuple, dict):
-        return []
-    members = value.items() if type(value) is dict else enumerate(value)
-    return [found for name, each in members for found in node_places(each, f"{place}[{name!r}]")]
+        yield place, index_of(value)
+    elif type(value) in (list, tuple, dict):
+        for name, each in value.items() if type(value) is dict else enumerate(value):
+            yield from _nodes_in(each, f"{place}[{name!r}]")
 
 
 class _Look:
@@ -90,16 +100,19 @@ class _Look:
         if type(function) is not FunctionType:
             return False
         try:
-            cells = [cell.cell_contents for cell in function.__closure__ or ()]
+            held = [cell.cell_contents for cell in function.__closure__ or ()]
         except ValueError:  # not set yet
             return False
-        return all(map(self._value, cells)) and self._code(function.__code__, function.__globals__)
+        held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        return all(map(self._value, held)) and self._code(function.__code__, function.__globals__)
 
     def _code(self, code: CodeType, scope: dict[str, Any]) -> bool:
+        before: Any = ...
         for instruction in dis.get_instructions(code):
             name = instruction.opname
-            if name in _OPEN:
-                return False
+            if name in _OPEN or (name == "IS_OP" and before is not None):
+                return False  # which object it is, but for `is None`, is no matter of what it holds
+            before = instruction.argval if name == "LOAD_CONST" else ...
             if instruction.opcode not in dis.hasname:
                 continue
             kind = _NAMING.get(name)

@@ -85,6 +85,9 @@ class Node:
     def __reduce_ex__(self, protocol: Any) -> Any:
         self._refuse("pickled or copied", "It belongs into the body of its pipeline")
 
+    def __str__(self) -> str:
+        self._refuse("made a text", "Let a step do it")
+
     def __format__(self, spec: str) -> str:
         self._refuse("made a text", "Let a step do it")
 

@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from mlflowish.codecs import decode
 from mlflowish.errors import MlflowishError, ResultGoneError, UncacheableError
-from mlflowish.pipelines.closed import are_plain, closed_steps, node_places
+from mlflowish.pipelines.closed import are_plain, asks_for_parts, closed_steps, node_places
 from mlflowish.pipelines.packing import unpack
 from mlflowish.pipelines.shape import shape_of
 from mlflowish.pipelines.trace import Group, Trace
@@ -44,7 +44,8 @@ def whole_key(
     if identity.key is None:
         return None
     assert group.pipeline is not None
-    if (closed := closed_key(group.pipeline, identity, args, kwargs)) is not None:
+    closed = closed_key(group.pipeline, identity, args, kwargs)
+    if closed is not None and not asks_for_parts(trace, group):
         return closed
     try:
         shape = shape_of(trace, group)

@@ -11,7 +11,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.pipelines.items import item
@@ -85,6 +85,7 @@ class Trace:
         self.specs: list[Spec] = []
         self.groups = [Group(pipeline, -1, -1, 0)]
         self.endings: list[Callable[[Any], Any]] = []
+        self.unpacked: list[int] = []  # how many specs there were each time that a node was unpacked
         self._group = 0
 
     def body(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -152,6 +153,7 @@ class Trace:
 
     def parts_of(self, node: Node) -> int | None:
         """How many parts the result has by the annotation of its step: `-> tuple[A, B]`; None if that says nothing."""
+        self.unpacked.append(len(self.specs))
         spec = self.specs[index_of(node)]
         if spec.kind != CALL or spec.step is item:
             return None
@@ -285,17 +287,20 @@ class Trace:
                 "or is nested without end: that is a cycle.",
                 pipeline=self.name,
             )
-        members = value.values() if kind is dict else value
+        members = [*value, *value.values()] if kind is dict else value
         if _HOLDERS.isdisjoint(map(type, members)):
             return value if kind is tuple else value.copy()
         if kind is dict:
+            if any(type(name) is Node for name in value):
+                self._refuse_nodes("names members of a dict by nodes; use a list of pairs")
             return {name: self._taken(each, found, place=place, depth=depth + 1) for name, each in value.items()}
         if kind is set and Node in set(map(type, members)):
-            raise InvalidInputError(
-                f"In the pipeline {self.name} ({_shown(*_place_outside())}) a set holds nodes; use a list.",
-                pipeline=self.name,
-            )
+            self._refuse_nodes("holds nodes in a set; use a list")
         return kind(self._taken(each, found, place=place, depth=depth + 1) for each in members)
+
+    def _refuse_nodes(self, what: str) -> NoReturn:
+        shown = _shown(*_place_outside())
+        raise InvalidInputError(f"The body of the pipeline {self.name} ({shown}) {what}.", pipeline=self.name)
 
     def _place(self, spec: Spec) -> None:
         spec.file, spec.line = _place_outside()

@@ -157,7 +157,9 @@ class Step(Generic[P, R]):
     def declared(self) -> list[tuple[str, Any]]:
         """What `@step` was told that counts beside the code, by name: of a step that calls this one, too."""
         depends = [(f"depends[{place}]", item) for place, item in enumerate(self.options.depends)]
-        return [*self.identifier.extra_values(), *depends]
+        # What is ignored no longer is what makes other results of the same calls.
+        ignored = [("ignore", sorted(self.options.ignore))] if self.options.ignore else []
+        return [*self.identifier.extra_values(), *depends, *ignored]
 
     @property
     def store(self) -> Store:

@@ -53,8 +53,8 @@ def calls_helper(n: int):
     return helper(n), nested(n), mf.when(one(n), lambda: two(n), None), one.map(two(n))
 
 
-def branches(n: int):
-    found = []
+def branches(n: int, rate=0.5, first=one):
+    found = [] if n is not None else [first(rate)]
     for name, value in {"a": n}.items():
         found.append(one(value) if name.startswith("a") and value > 1 else two(value))
     return sorted([1, 2]), found
@@ -121,12 +121,29 @@ def sets_global(n: int):
     return one(n)
 
 
+def through_a_default(n: int, now=time.perf_counter_ns):
+    return one(now())
+
+
+def calls_through_a_default(n: int):
+    return through_a_default(n)
+
+
+def through_a_keyword_default(n: int, *, now=time.perf_counter_ns):
+    return one(now())
+
+
+def compares_objects(a, b):
+    return one(a) if a is b else two(b)
+
+
 def decorates(n: int):
     return mf.step(helper)(n)
 
 
 CLOSED = {plain_loop: {one, two}, calls_helper: {one, two}, branches: {one, two}, helper: {one, two}}
 OPEN = [reads_clock, reads_file, lists_folder, opens, randoms, imports, through_a_list, makes_a_set, a_set_of_texts]
+OPEN += [through_a_default, calls_through_a_default, through_a_keyword_default, compares_objects]
 OPEN += [attribute, asks_for_type, nested_is_open, exits, sets_global, decorates, clock]
 
 
@@ -217,4 +234,114 @@ def test_the_places_of_nodes_are_part_of_it():
 
     with mf.Store("memory://node-places"):
         pipe()
-    assert seen == [["[0]", "[1]['a'][1]"]]
+    assert seen == [["[0]=0", "[1]['a'][1]=0"]]
+
+
+def test_one_node_given_twice_is_not_two(tmp_path):
+    @mf.step
+    def same(x):
+        return x
+
+    @mf.pipeline
+    def others(base, candidates):
+        return [two(each) for each in candidates if not any(each is other for other in [base])]
+
+    @mf.pipeline
+    def rest(base, candidates):
+        return [one(candidates.index(base))]
+
+    @mf.pipeline
+    def once(pipeline):
+        node = one(1)
+        return others(node, [node, one(2)]), rest(node, [node])
+
+    @mf.pipeline
+    def twice():
+        return others(one(1), [same(1), one(2)])
+
+    @mf.pipeline
+    def second():
+        node = one(2)
+        return rest(node, [one(1), node][1:])
+
+    with mf.Store(tmp_path / "store"):
+        assert once(None) == ([[2]], [0])
+        assert twice() == [[1], [2]]
+        assert second() == [0]
+
+
+def test_the_places_where_a_node_stands_twice_are_told_apart():
+    seen = []
+
+    @mf.pipeline
+    def pipe():
+        a, b = one(1), one(2)
+        seen.append(node_places([a, [a, b]]))
+        seen.append(node_places([a, [b, b]]))
+        return a
+
+    with mf.Store("memory://nodes-twice"):
+        pipe()
+    assert seen[0] != seen[1]
+
+
+def test_into_how_many_parts_a_node_is_unpacked_is_not_in_the_code(tmp_path):
+    def parts(n):
+        return n, n + 1, n + 2
+
+    step = mf.step(parts)
+
+    @mf.pipeline
+    def all_parts(n: int):
+        return [one(part) for part in step(n)]
+
+    @mf.pipeline
+    def outer(n: int):
+        return all_parts(n)
+
+    with mf.Store(tmp_path / "store"):
+        for hint, wanted in ((tuple[int, int], [1, 2]), (tuple[int, int, int], [1, 2, 3])):
+            parts.__annotations__["return"] = hint
+            assert (all_parts(1), outer(1)) == (wanted, wanted)
+            assert (all_parts(1), outer(1)) == (wanted, wanted)
+
+
+def test_an_argument_that_is_not_ignored_any_more_counts(tmp_path):
+    def body(x, how):
+        return x, how
+
+    def with_step(step):
+        @mf.pipeline
+        def closed():
+            return step(1, 5)
+
+        @mf.pipeline
+        def traced():
+            import os
+
+            return step(1, len(os.sep) + 4)
+
+        @mf.step
+        def around():
+            return step(1, 5)
+
+        return closed, traced, around
+
+    with mf.Store(tmp_path / "store"):
+        ignoring, counting = mf.step(ignore="how")(body), mf.step(body)
+        assert ignoring(1, 2) == (1, 2)
+        assert [each() for each in with_step(ignoring)] == [(1, 2)] * 3
+        assert [each() for each in with_step(counting)] == [(1, 5)] * 3
+
+
+def test_a_list_that_contains_itself_is_an_argument_as_any_other():
+    loop = [1]
+    loop.append(loop)
+    assert not are_plain((loop,), {})
+
+    @mf.pipeline
+    def passes_by(x):
+        return one(1)
+
+    with mf.Store("memory://loop-argument"):
+        assert passes_by(loop) == 1

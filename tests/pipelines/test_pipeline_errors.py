@@ -168,6 +168,18 @@ def use_index(x):
     return [1, 2][x]
 
 
+def use_str(x):
+    return load(str(x))
+
+
+def use_old_format(x):
+    return load("%s of it" % x)  # noqa: UP031  what is tested
+
+
+def use_converted_format(x):
+    return load(f"{x!s}")
+
+
 def use_in(x):
     return 3 in x
 
@@ -186,6 +198,9 @@ def use_in(x):
         (use_numpy, "Let a step do it"),
         (use_attribute, "asked for .shape"),
         (use_text, "Let a step do it"),
+        (use_str, "Let a step do it"),
+        (use_old_format, "Let a step do it"),
+        (use_converted_format, "Let a step do it"),
         (use_index, "Let a step do it"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -199,6 +214,21 @@ def test_a_node_that_is_used_as_a_value_is_refused_with_the_way_to_do_it(use, to
         wrong()
     assert caught.value.line == line_of(wrong, "use(load(2))")
     assert f"{HERE}, line {caught.value.line}" in str(caught.value)
+
+
+@pytest.mark.parametrize("hold", [lambda node: {node: 1}, lambda node: {"a": [{node: node}]}, lambda node: {node}])
+def test_nodes_in_sets_and_as_names_are_refused(hold):
+    @mf.pipeline
+    def returns():
+        return hold(load(1))
+
+    @mf.pipeline
+    def passes():
+        return double(hold(load(1)))
+
+    for pipeline in (returns, passes):
+        with pytest.raises(mf.InvalidInputError, match="use a list"):
+            pipeline()
 
 
 def test_questions_about_steps_in_a_body_are_refused():
