@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mlflowish.errors import InvalidInputError, ResultGoneError
+from mlflowish.errors import MlflowishError, ResultGoneError
 from mlflowish.executors import Executor, Future, ThreadExecutor
 from mlflowish.pipelines.endings import Failure
 from mlflowish.pipelines.items import item
@@ -62,7 +62,7 @@ class Scheduler:
         self._made_by: dict[str, int] = {}  # key -> the spec that has it
         self._repaired: set[int] = set()
         self._repairing: dict[int, list[int]] = {}  # a spec that is computed anew -> those that need it
-        self._files = WrittenFiles()
+        self._files = WrittenFiles(progress.specs, store)
         self._threads: dict[int, int] = {}
         self._guard = threading.Lock()
         # Inside a step this thread is one of the workers: it lends a hand, or a small pool would wait for ever.
@@ -271,8 +271,8 @@ class Scheduler:
             self._made_by[reference.key.hex()] = number
             if reference.holds_files:
                 try:
-                    self._files.note(spec, reference, reference.load(self._store))
-                except (InvalidInputError, ResultGoneError) as error:
+                    self._files.note(number, reference, reference.load(self._store), ran=not outcome.hit)
+                except MlflowishError as error:
                     self._failed(number, error)
                     return
         self._whole.note(spec.group, number, outcome)

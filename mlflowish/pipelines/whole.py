@@ -192,7 +192,7 @@ class Whole:
             self._store.add_uses(key, meta)
             self._store.add_entry(entry, step=book.pipeline.name)
             self._tell(book, duration_s, meta.output, hit=False)
-        except MlflowishError as error:
+        except Exception as error:  # noqa: BLE001  whatever the user's types do when they are described
             # The results are there; that they belong together is worth a word, not a failure.
             book.pipeline.warn(f"its entry could not be written: {error}")
 

@@ -450,6 +450,41 @@ def test_two_calls_that_write_one_file_are_refused(tmp_path):
             clash()
 
 
+def test_a_file_that_is_passed_on_is_not_written_twice(tmp_path):
+    @mf.step
+    def write(text):
+        (tmp_path / "out.txt").write_text(text)
+        return mf.File(tmp_path / "out.txt")
+
+    @mf.step
+    def checked(file):
+        assert file.read_bytes()
+        return {"ok": file}
+
+    @mf.pipeline
+    def passed_on():
+        return checked(write("one"))
+
+    for _ in range(2):
+        assert passed_on()["ok"].read_bytes() == b"one"
+
+
+def test_two_calls_that_write_one_file_at_the_same_time_are_refused_though_the_content_is_the_same(tmp_path):
+    @mf.step
+    def write(text, n):
+        (tmp_path / "out.txt").write_text(text)
+        return mf.File(tmp_path / "out.txt")
+
+    @mf.pipeline
+    def clash():
+        return write("same", 1), write("same", 2)
+
+    for _ in range(2):
+        with pytest.raises(mf.StepError, match=r"both write .*out.txt"):
+            clash()
+        assert not write.is_cached("same", 1)
+
+
 def test_a_result_whose_object_was_lost_is_computed_again_for_who_needs_it(store):
     @mf.step
     def vector(n):

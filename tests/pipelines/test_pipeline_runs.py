@@ -307,6 +307,34 @@ def test_a_map_over_a_list_of_nodes_is_as_many_nodes():
     assert pipe() == (4, 18)
 
 
+def test_a_map_over_files_computes_only_the_new_ones_and_forgets_those_that_vanished(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    @mf.step
+    def size(file):
+        RAN.append(file.path.rpartition("/")[2])
+        return len(file.read_bytes())
+
+    @mf.pipeline
+    def sizes(pattern: str):
+        each = size.map(mf.files(pattern), batch=10)
+        return each, total(each)
+
+    def write(name, text):
+        (folder / name).write_text(text)
+
+    write("a.txt", "1")
+    write("b.txt", "22")
+    assert sizes(f"{folder}/*.txt") == ([1, 2], 3)
+    assert ran() == ["a.txt", "b.txt", "total"]
+    assert sizes.run(f"{folder}/*.txt").is_whole_hit
+    write("c.txt", "333")
+    (folder / "a.txt").unlink()
+    assert sizes(f"{folder}/*.txt") == ([2, 3], 5)
+    assert ran() == ["c.txt", "total"]
+
+
 # -- kinds of steps --------------------------------------------------------------------------------
 
 
