@@ -21,13 +21,14 @@ def ordered(
     parts: Sequence[Part], found: Sequence[Array], orders: Sequence[Order], most: int | None
 ) -> tuple[Array, Array]:
     """The part and the row of each of the `most` first of the rows `found` in parts."""
+    local = _Local()
     if most is not None:
-        found = [_first(part, rows, orders, most) for part, rows in zip(parts, found, strict=True)]
+        found = [_first(local, part, rows, orders, most) for part, rows in zip(parts, found, strict=True)]
     places = np.repeat(np.arange(len(parts)), [len(rows) for rows in found])
     rows = np.concatenate([np.empty(0, np.int64), *found]).astype(np.int64)
     keys: list[Array] = []
     for field, down in orders:
-        keys += _across(parts, found, field, down)
+        keys += _across(local, parts, found, field, down)
     keys.append(_whole([-part.start[rows] for part, rows in zip(parts, found, strict=True)]))
     ids = np.concatenate([np.empty(0, "S16"), *(part.ids[rows] for part, rows in zip(parts, found, strict=True))])
     halves = ids.view(">u8").reshape(-1, 2).astype(np.uint64)
@@ -42,10 +43,10 @@ def first_text(part: Part, field: Field) -> Text | None:
     return part.text(f"{field.kind}s.{field.key}")
 
 
-def _first(part: Part, rows: Array, orders: Sequence[Order], most: int) -> Array:
+def _first(local: _Local, part: Part, rows: Array, orders: Sequence[Order], most: int) -> Array:
     """Some of the rows, among them the `most` first ones: each key decides on those that the one before left equal."""
     sure: list[Array] = []
-    for key in _keys(part, orders):
+    for key in _keys(local, part, orders):
         if len(rows) <= most or not most:
             break
         values = key(rows)
@@ -59,11 +60,11 @@ def _first(part: Part, rows: Array, orders: Sequence[Order], most: int) -> Array
 class _Key:
     """What a row is sorted by within its part: small before large."""
 
-    def __init__(self, part: Part, field: Field, down: bool, *, is_rank: bool) -> None:
-        self._part, self._field, self._down, self._is_rank = part, field, down, is_rank
+    def __init__(self, local: _Local, part: Part, field: Field, down: bool, *, is_rank: bool) -> None:
+        self._local, self._part, self._field, self._down, self._is_rank = local, part, field, down, is_rank
 
     def __call__(self, rows: Array) -> Array:
-        ranks, values = _local(self._part, self._field, self._down, rows)
+        ranks, values = self._local.of(self._part, self._field, self._down, rows)
         return ranks if self._is_rank else values
 
 
@@ -76,15 +77,30 @@ class _Newest:
         return found
 
 
-def _keys(part: Part, orders: Sequence[Order]) -> list[_Key | _Newest]:
+def _keys(local: _Local, part: Part, orders: Sequence[Order]) -> list[_Key | _Newest]:
     keys: list[_Key | _Newest] = []
     for field, down in orders:
-        keys += [_Key(part, field, down, is_rank=is_rank) for is_rank in (True, False)]
+        keys += [_Key(local, part, field, down, is_rank=is_rank) for is_rank in (True, False)]
     return [*keys, _Newest(part)]
 
 
-def _local(part: Part, field: Field, down: bool, rows: Array) -> tuple[Array, Array]:
-    """Rank (value, NaN, missing) and value of rows, texts by their place among those of the part."""
+class _Local:
+    """Ranks and values of fields in parts, each read once a search."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, Field], tuple[Array, Array]] = {}
+
+    def of(self, part: Part, field: Field, down: bool, rows: Array) -> tuple[Array, Array]:
+        """Rank (value, NaN, missing) and value of rows, texts by their place among those of the part."""
+        name = id(part), field
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = _ranked(part, field)
+        ranks, values = found
+        return ranks[rows], -values[rows] if down else values[rows]
+
+
+def _ranked(part: Part, field: Field) -> tuple[Array, Array]:
     values = np.zeros(len(part))
     ranks = np.full(len(part), _MISSING, np.uint8)
     if field.is_numeric:
@@ -101,12 +117,12 @@ def _local(part: Part, field: Field, down: bool, rows: Array) -> tuple[Array, Ar
         if text is not None:
             ranks[text.rows] = _VALUE
             values[text.rows] = text.codes
-    return ranks[rows], -values[rows] if down else values[rows]
+    return ranks, values
 
 
-def _across(parts: Sequence[Part], found: Sequence[Array], field: Field, down: bool) -> list[Array]:
+def _across(memo: _Local, parts: Sequence[Part], found: Sequence[Array], field: Field, down: bool) -> list[Array]:
     """Rank and value of rows of all parts; a text is its place among the texts of all of them."""
-    local = [_local(part, field, down, rows) for part, rows in zip(parts, found, strict=True)]
+    local = [memo.of(part, field, down, rows) for part, rows in zip(parts, found, strict=True)]
     ranks = np.concatenate([np.empty(0, np.uint8), *(each[0] for each in local)])
     if field.is_numeric:
         return [ranks, _whole([values for _, values in local])]
