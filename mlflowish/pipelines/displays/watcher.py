@@ -6,6 +6,7 @@ up.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -39,9 +40,9 @@ class ProgressWatcher:
         self._make_face, self._past_of = make_face, past
         self._appears_after_s = appears_after_s
         self._face: Face | None = None
-        self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
         self._is_over = threading.Event()
+        self._has_ended = threading.Event()
         self._ending: Ending | None = None
         self._past: dict[str, list[float]] = {}
         self._asked: set[str] = set()
@@ -55,15 +56,11 @@ class ProgressWatcher:
         board = Board(progress.trace.name, monotonic(), workers)
         look = _Look(progress, failures, board)
         context = copy_context()  # a notebook knows by it which cell the output belongs to
-        thread = threading.Thread(
-            target=context.run, args=(self._watch, board, look), name="mlflowish-progress", daemon=True
-        )
         try:
-            thread.start()
+            # A bare thread: threading's would have us wait until it runs, which takes longer than a small pipeline.
+            _thread.start_new_thread(context.run, (self._watch, board, look))
         except RuntimeError as error:  # no more threads to be had
             _log.info("The progress of a pipeline is not shown: %s", error)
-        else:
-            self._thread = thread
 
     def end(self, ending: Ending) -> None:
         """It is over. Waits for the last line, if anything was shown."""
@@ -71,8 +68,8 @@ class ProgressWatcher:
             self._ending = ending
             self._is_over.set()
             is_shown = self._face is not None
-        if is_shown and self._thread is not None:
-            self._thread.join(_ENDS_WITHIN_S)
+        if is_shown:
+            self._has_ended.wait(_ENDS_WITHIN_S)
 
     # -- in the thread of the display --------------------------------------------------------------
 
@@ -84,6 +81,7 @@ class ProgressWatcher:
         finally:
             if self._face is not None:
                 _stage.release()
+            self._has_ended.set()
 
     def _show_until_over(self, board: Board, look: Callable[[], None]) -> None:
         wait_s = self._appears_after_s
