@@ -28,6 +28,7 @@ from mlflowish.storage.base import Storage
 
 # Known answers are given for so long without a look at what other processes wrote: a look costs as much as a hit.
 NEWS_S = 0.05
+_MOST_EXPECTED = 100_000
 
 _log = logging.getLogger("mlflowish.journals")
 _KIND = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_KIND_BYTES - 1}}}\Z")
@@ -72,6 +73,7 @@ class Journals:
         self._access = access_to(storage, _private_folder("journals", storage))
         self._view = View(storage, kind, access=self._access, refresh_s=refresh_s)
         self._answers = self._view.answers
+        self._expected: set[bytes] = set()
         self._compactor = Compactor(storage, kind, access=self._access, on_removal=self._view.superseded)
         self._writer: Writer | None = None
         self._look_s = 0.0 if storage.capabilities.append else math.inf
@@ -109,7 +111,17 @@ class Journals:
                 self._load()
             if found is not None and not self._look_for_news():
                 return found
+            if found is None and key in self._expected:
+                self._expected.discard(key)
+                self._view.refresh(force=True)
             return self._view.find(key)
+
+    def expect(self, key: bytes) -> None:
+        """Another machine says that it has stored something under this key: look again before saying that there is
+        nothing, however fresh the view of a bucket is. Costs nothing before that."""
+        if len(self._expected) >= _MOST_EXPECTED:
+            self._expected.clear()
+        self._expected.add(key)
 
     def views(self, key: bytes) -> list[bytes | memoryview]:
         """All payloads known under `key` since the last look (`catch_up`), as they rest: those of segments are not

@@ -85,6 +85,10 @@ class Departure:
         """What came back becomes the result: outcomes of the misses, put where they belong."""
         if self._frame is not None:
             self._frame.children.extend(back.children)
+        if not self.store.storage.capabilities.append:
+            for outcome in back.outcomes:
+                if isinstance(outcome, Outcome) and outcome.reference is not None:
+                    self.store.journals("calls").expect(outcome.reference.key)
         arrived = iter(back.outcomes)
         self._outcomes = [next(arrived) if isinstance(one, Miss) else one for one in self._outcomes]
         return self._result()
