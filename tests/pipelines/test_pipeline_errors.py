@@ -614,7 +614,8 @@ def test_calls_that_nothing_can_interrupt_do_not_keep_an_interrupted_program_fro
     assert process.returncode != 0
 
 
-@pytest.mark.parametrize("kind", ["threads", pytest.param("serial", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["threads", "serial"])
 def test_an_interrupted_pipeline_ends_promptly_keeps_what_is_finished_and_goes_on_from_there(tmp_path, kind):
     script = Script(tmp_path, kind)
     process = script.begun(60, started=1)
