@@ -49,6 +49,7 @@ class Scheduler:
         self._executor = executor
         self._in_process = executor.in_process
         self._threads_here: ThreadExecutor | None = None
+        self._workers = executor.workers
         self._most = _AHEAD * max(16, executor.workers)
         self._store = store
         self._whole = whole
@@ -115,6 +116,8 @@ class Scheduler:
                 self._resolve_other(number, spec)
             if self._submitted:
                 self._take_finished()
+            if self._pending and len(self._submitted) < self._workers:
+                self._submit_pending()  # no worker waits while we look the others up
 
     def _resolve_call(self, number: int, spec: Spec) -> None:
         try:
