@@ -191,8 +191,9 @@ def _keep_points(gone: Names, partly: Names) -> _Keep:
             return None
         if name not in partly or not any(map(_is_ours, chunk.columns)):
             return payload
+        # One without columns stays, too: readers take parts in which nothing is left for the end of the run.
         columns = {series: column for series, column in chunk.columns.items() if not _is_ours(series)}
-        return pack_chunk(Chunk(chunk.writer, chunk.number, columns)) if columns else None
+        return pack_chunk(Chunk(chunk.writer, chunk.number, columns))
 
     return keep
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,19 @@ from mlflowish.maintenance.retention import KnownRun, RetentionPolicy, verdicts
 from mlflowish.tracking import metric_history, purging, read_points, read_runs
 from mlflowish.tracking.burial import is_buried
 from mlflowish.tracking.reading import read_batches
-from mlflowish.tracking.records import POINTS, RUNS, Batch, Event, Last, pack_batch
+from mlflowish.tracking.records import (
+    POINTS,
+    RECORDS_A_PART,
+    RUNS,
+    Batch,
+    Chunk,
+    Column,
+    Event,
+    Last,
+    pack_batch,
+    pack_chunk,
+    part_key,
+)
 from mlflowish.tracking.writer import writer_of
 
 DAY = 86_400.0
@@ -264,6 +277,28 @@ def test_console_text_and_hardware_series_go_alone(store: mf.Store) -> None:
     assert mf.retain(store, console_after=0, hardware_after=0, grace=0).verdicts == ()
     assert store.journals(POINTS).compact().is_complete
     assert mf.fsck(store).is_sound
+
+
+def test_what_was_logged_after_long_stretches_of_hardware_alone_stays(store: mf.Store) -> None:
+    made = make("long")
+    key = bytes.fromhex(made.run_id)
+    writer_of(store).points(key, [("system/cpu", 0, 100, 0.5)])
+    mf.sync(store)
+    for number in range(3 * RECORDS_A_PART + 1):  # what stretches over two parts and more was taken for the end
+        name = "loss" if number == 3 * RECORDS_A_PART else "system/cpu"
+        column = Column(array("q", [1000 + number]), array("q", [1_700_000_000_000_000 + number]), array("d", [0.5]))
+        chunk = Chunk(b"w" * 16, number, {name: column})
+        store.journals(POINTS).append(part_key(POINTS, key, number // RECORDS_A_PART), pack_chunk(chunk))
+    assert mf.get_run(made.run_id).metric_history("loss").num_rows == 21
+    done = mf.retain(store, dry_run=False, hardware_after=0, grace=0)
+    assert done.counts == {DROP_HARDWARE: 1}
+    again = mf.get_run(made.run_id)
+    assert (again.metric_history("loss").num_rows, again.metric_history("system/cpu").num_rows) == (21, 0)
+    assert mf.retain(store, hardware_after=0, grace=0).verdicts == ()
+    assert mf.fsck(store).is_sound
+    mf.delete_run(made.run_id)
+    mf.retain(store, dry_run=False, purge_after=0, grace=0)
+    assert [payload for part in range(4) for payload in store.journals(POINTS).get(part_key(POINTS, key, part))] == []
 
 
 def test_in_a_bucket_records_go_with_a_later_call(moto_url, monkeypatch: pytest.MonkeyPatch) -> None:
