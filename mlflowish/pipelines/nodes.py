@@ -60,7 +60,10 @@ class Node:
         self._refuse_condition()
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _compared
-    __hash__ = object.__hash__
+
+    def __hash__(self) -> int:
+        # `LABELS.get(node)` would find nothing, whatever the value is.
+        self._refuse("looked up in a dict or a set, or held by one", "Use a list, or let a step do it")
 
     def _computed(self, *others: object) -> Any:
         self._refuse("computed with", "Let a step do it: a function with @mf.step that takes the node as argument")

@@ -11,7 +11,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.pipelines.items import item
@@ -287,20 +287,12 @@ class Trace:
                 "or is nested without end: that is a cycle.",
                 pipeline=self.name,
             )
-        members = [*value, *value.values()] if kind is dict else value
+        members = value.values() if kind is dict else value
         if _HOLDERS.isdisjoint(map(type, members)):
             return value if kind is tuple else value.copy()
         if kind is dict:
-            if any(type(name) is Node for name in value):
-                self._refuse_nodes("names members of a dict by nodes; use a list of pairs")
             return {name: self._taken(each, found, place=place, depth=depth + 1) for name, each in value.items()}
-        if kind is set and Node in set(map(type, members)):
-            self._refuse_nodes("holds nodes in a set; use a list")
         return kind(self._taken(each, found, place=place, depth=depth + 1) for each in members)
-
-    def _refuse_nodes(self, what: str) -> NoReturn:
-        shown = _shown(*_place_outside())
-        raise InvalidInputError(f"The body of the pipeline {self.name} ({shown}) {what}.", pipeline=self.name)
 
     def _place(self, spec: Spec) -> None:
         spec.file, spec.line = _place_outside()
