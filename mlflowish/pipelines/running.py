@@ -154,7 +154,14 @@ class _Work:
             passed = whole.look_up()
             if passed is not None and (found := self._loaded(passed)) is not None:
                 return found[0], True
-            return self._scheduled(trace, whole), False
+            try:
+                return self._scheduled(trace, whole), False
+            except ResultGoneError:
+                if not whole.has_passed:
+                    raise
+                # A nested pipeline was passed, and what it gave turns out to be gone: visit all nodes.
+                whole = Whole(store, trace, identity, whole_name, inside=outer, passes_nested=False)
+                return self._scheduled(trace, whole), False
         finally:
             current_frame.reset(token)
             if outer is not None and key is not None:
@@ -176,13 +183,17 @@ class _Work:
     def _scheduled(self, trace: Trace, whole: Whole) -> Any:
         progress = Progress(trace, self._observers)
         with _executor(self._executor) as executor:
+            is_first = self._scheduler is None
             self._scheduler = scheduler = Scheduler(
                 progress, executor, self._store, whole, stop_at_failure=self._on_failure == "stop"
             )
-            if self._display is not None:
+            if self._display is not None and is_first:
                 self._display.begin(progress, scheduler.failures, getattr(executor, "workers", None))
             scheduler.run()
             if scheduler.failures:
+                errors = (failure.error for failure in scheduler.failures)
+                if whole.has_passed and (gone := next(filter(_is_gone, errors), None)) is not None:
+                    raise gone
                 progress.skip_the_rest()
                 raise failed_error(self._pipeline.label, self._ending("FAILED"))
             whole.leave(0, progress)
@@ -195,6 +206,10 @@ class _Work:
             failures, counts = tuple(self._scheduler.failures), self._scheduler.progress.counts()
         took = time.perf_counter() - self._started
         return Ending(self._pipeline.name, status, took, self._run_id, failures, counts, whole)
+
+
+def _is_gone(error: BaseException) -> bool:
+    return isinstance(error, ResultGoneError)
 
 
 @contextmanager

@@ -55,8 +55,17 @@ class Whole:
     """The pipelines of one run, each as one call."""
 
     def __init__(
-        self, store: Store, trace: Trace, identity: Identity, key: bytes | None, *, inside: Frame | None
+        self,
+        store: Store,
+        trace: Trace,
+        identity: Identity,
+        key: bytes | None,
+        *,
+        inside: Frame | None,
+        passes_nested: bool = True,
     ) -> None:
+        self._passes_nested = passes_nested
+        self.has_passed = False  # a nested pipeline, in one look-up
         self._store = store
         self._trace = trace
         self._epochs: dict[str, bytes] = {}
@@ -123,7 +132,7 @@ class Whole:
         spec = self._trace.specs[self._trace.groups[number].gate]
         book.key = whole_key(book.identity, self._trace, self._trace.groups[number], spec.args, spec.kwargs)
         book.frame = Frame(book.pipeline.name, book.key.hex() if book.key is not None else None)
-        if not look or book.key is None or book.reason:
+        if not look or not self._passes_nested or book.key is None or book.reason:
             return None
         passed = look_up(self._store, book.key)
         if passed is None:
@@ -136,6 +145,7 @@ class Whole:
         """A nested pipeline was passed: for the one around it, it is one call."""
         book = self._books[number]
         assert book.key is not None
+        self.has_passed = True
         tell(CallNote(book.key.hex(), book.pipeline.name, True, 0.0, None))
         self._hand_up(number, book)
 

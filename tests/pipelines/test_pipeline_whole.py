@@ -463,6 +463,58 @@ def test_a_nested_pipeline_is_not_passed_when_something_in_it_was_forgotten(stor
 # -- lineage ---------------------------------------------------------------------------------------
 
 
+@mf.step
+def longer(n):
+    return np.arange(float(n))
+
+
+@mf.step
+def sum_of(v, more):
+    return float(v.sum()) + more
+
+
+@mf.pipeline
+def inner_large(n: int):
+    return longer(n)
+
+
+@mf.pipeline
+def around_large(n: int):
+    return [inner_large(n)]
+
+
+@mf.pipeline
+def uses_large(n: int, more: int):
+    return sum_of(inner_large(n), more)
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_a_nested_pipeline_whose_result_was_lost_is_computed_again(store, executor):
+    count = 100_000
+    assert uses_large(count, 0) == sum(range(count))
+    lose_objects(store)
+    # The pipeline inside is known and its result is gone, which shows when somebody needs it.
+    run = uses_large.run(count, 1, executor=executor)
+    assert (run.result, run.counts) == (sum(range(count)) + 1, {"done": 2})
+    lose_objects(store)
+    assert [len(each) for each in around_large.run(count, executor=executor).result] == [count]
+    assert around_large.run(count).is_whole_hit
+
+
+def test_a_nested_pipeline_that_was_passed_does_not_hide_what_fails(store):
+    @mf.step
+    def fails(v):
+        raise ValueError("no")
+
+    @mf.pipeline
+    def fails_after():
+        return fails(inner_large(100_000))
+
+    inner_large(100_000)
+    with pytest.raises(mf.StepError, match="no"):
+        fails_after()
+
+
 def test_the_entry_of_a_pipeline_has_its_calls_as_children_and_lineage_shows_them(store):
     for _ in range(2):
         run = large.run(5)
