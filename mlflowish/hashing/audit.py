@@ -11,6 +11,7 @@ step did not start itself while other steps are watched too.
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 from collections.abc import Iterable
@@ -165,6 +166,8 @@ class _Monitor:
                 monitoring.use_tool_id(tool, _TOOL_NAME)
                 monitoring.register_callback(tool, monitoring.events.PY_START, self._started)
                 self._tool = tool
+                # A block that an interrupted thread never left would go on until nothing of this module is left.
+                atexit.register(monitoring.set_events, tool, 0)
                 return
         self.reason = "other tools hold every id of sys.monitoring"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import types
@@ -195,3 +196,27 @@ def test_the_profiler_can_be_used_where_there_is_no_monitoring(
         app.f(1)
     assert sys.getprofile() is before
     assert {ref.qualname for ref in watch.observed()} == {"go", "low"}
+
+
+ENDS_INSIDE = """
+import logging, threading, time
+from mlflowish.hashing import audit
+from mlflowish.hashing.fingerprint import fingerprint
+
+def endless():
+    with audit.watching(fingerprint(endless)):
+        inside.set()
+        time.sleep(60)
+
+handler = logging.StreamHandler()
+inside = threading.Event()
+threading.Thread(target=endless, daemon=True).start()
+assert inside.wait(30)
+"""
+
+
+@needs_monitoring
+def test_a_process_that_ends_inside_a_block_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text(ENDS_INSIDE)
+    ended = subprocess.run([sys.executable, tmp_path / "ends.py"], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
