@@ -11,6 +11,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mlflowish.errors import (
@@ -31,6 +32,18 @@ from mlflowish.executors.worker import run_packed, ship_all
 
 CONNECT_S = 10.0
 _LABELS = {"cpus": "CPU", "gpus": "GPU", "memory": "MEMORY"}
+_MOST_LOSSES = 10
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A call on its way, and how often its answer was lost with a worker."""
+
+    answer: Any
+    future: Future
+    function: Any
+    resources: Resources
+    losses: int = 0
 
 
 class DaskExecutor:
@@ -52,7 +65,7 @@ class DaskExecutor:
         self.on_mismatch: OnMismatch = on_mismatch
         self._gate = Gate(Capacity(limits=dict(limits or {})))
         self._submitted = Submitted()
-        self._done: queue.SimpleQueue[tuple[Any, Future, Any, Resources]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[_Sent] = queue.SimpleQueue()
         self._collector: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -97,7 +110,10 @@ class DaskExecutor:
             return
         self._ensure_collector()
         future.on_stop = lambda: self._stop(sent)
-        sent.add_done_callback(lambda done: self._done.put((done, future, function, resources)))
+        self._wait_for(_Sent(sent, future, function, resources))
+
+    def _wait_for(self, sent: _Sent) -> None:
+        sent.answer.add_done_callback(lambda _: self._done.put(sent))
 
     def _stop(self, sent: Any) -> None:
         # A worker that has begun goes on to the end of the call; nobody waits for it any more.
@@ -115,14 +131,19 @@ class DaskExecutor:
             items = [self._done.get()]
             while not self._done.empty():
                 items.append(self._done.get())
-            answers = self._answers([done for done, *_ in items if done.status == "finished"])
-            for done, future, function, resources in items:
-                self._gate.leave(resources)
-                answer = answers.get(done.key)
+            answers = self._answers([sent.answer for sent in items if sent.answer.status == "finished"])
+            for sent in items:
+                answer = answers.get(sent.answer.key)
+                if answer is None and sent.answer.status not in ("error", "cancelled") and sent.losses < _MOST_LOSSES:
+                    # Its worker died before it was asked: the scheduler has the call made again, and says so.
+                    sent.losses += 1
+                    self._wait_for(sent)
+                    continue
+                self._gate.leave(sent.resources)
                 if answer is not None:
-                    receive(answer, future, function)
+                    receive(answer, sent.future, sent.function)
                 else:
-                    future.end_with(error=self._error(done, function))
+                    sent.future.end_with(error=self._error(sent.answer, sent.function))
             items.clear()
             answers.clear()
 

@@ -81,9 +81,11 @@ def _reduce(value: Any, walk: Walk) -> Any:
 
 def _registered_reducer(cls: type) -> Any:
     try:
-        return copyreg.dispatch_table.get(cls)
+        reducer = copyreg.dispatch_table.get(cls)
     except TypeError:  # a class that cannot be hashed cannot be registered either
         return None
+    # What sends tracebacks registers one for every exception that there is, when it is imported (by Dask, for one).
+    return None if str(getattr(reducer, "__module__", "")).partition(".")[0] == "tblib" else reducer
 
 
 def _named(value: Any, name: str, walk: Walk) -> Node:

@@ -16,6 +16,7 @@ import workloads
 from blake3 import blake3
 
 import mlflowish as mf
+from mlflowish.store.entries import ENTRY
 
 HERE = pathlib.Path(__file__).parent
 BOTH = pytest.mark.parametrize("peer", ["mlflowish", "joblib", "diskcache"])
@@ -141,7 +142,7 @@ def test_opening_a_large_store_and_hitting(figures, tmp_path, entries, compacted
 def fill(store, count):
     """Copies of the store's one entry under random keys, written as steps write them, without the computing."""
     journals = store.journals("calls")
-    [(_, payload)] = journals.scan()
+    [payload] = [payload for _, payload in journals.scan() if payload[:1] == ENTRY]
     random = os.urandom(16 * count)
     for at in range(0, 16 * count, 16):
         journals.append(random[at : at + 16], payload)

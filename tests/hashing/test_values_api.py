@@ -286,3 +286,13 @@ def test_the_function_keeps_its_name_beside_the_module() -> None:
     from mlflowish.hashing.fingerprint import fingerprint
 
     assert hashing.fingerprint is fingerprint
+
+
+def test_an_exception_keeps_its_digest_where_tracebacks_are_sent() -> None:
+    code = "import sys, mlflowish as mf; print(mf.digest([ValueError('a'), OSError(2, 'b')]))"
+    sending = f"import tblib.pickling_support as sent; sent.install(); {code}"
+    found = {
+        subprocess.run([sys.executable, "-c", each], stdout=subprocess.PIPE, check=True).stdout
+        for each in (code, sending)
+    }
+    assert len(found) == 1

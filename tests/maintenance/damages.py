@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from mlflowish.journals import Journals
-from mlflowish.journals.frames import FILE_HEAD_BYTES, FRAME_HEAD
+from mlflowish.journals.frames import FILE_HEAD_BYTES, FRAME_HEAD, KEY_BYTES
 from mlflowish.journals.segment import FOOTER, FOOTER_BYTES, Segment, SegmentWriter
 from mlflowish.storage import LocalStorage
 from mlflowish.store import entries
@@ -61,9 +61,22 @@ def the_journal(root: Path) -> Path:
     return found
 
 
-def second_frame(path: Path) -> int:
-    data = path.read_bytes()
-    return FILE_HEAD_BYTES + 32 + FRAME_HEAD.unpack_from(data, FILE_HEAD_BYTES)[1]
+def frames(path: Path) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Place, size, key and kind of each record of calls in a file."""
+    data, place = path.read_bytes(), FILE_HEAD_BYTES
+    while data[place : place + 4] == data[FILE_HEAD_BYTES : FILE_HEAD_BYTES + 4]:
+        record, size = data[place + FRAME_HEAD.size :], 32 + FRAME_HEAD.unpack_from(data, place)[1]
+        yield place, size, record[:KEY_BYTES], record[KEY_BYTES : KEY_BYTES + 1]
+        place += size
+
+
+def frame_of_a_result(path: Path) -> int:
+    """Where the record of a result begins, behind the first record: a small one, without objects, that nobody has
+    forgotten."""
+    calls = [*path.parents[2].glob("segments/calls/*.seg"), *path.parents[2].glob("journals/calls/*.log")]
+    forgotten = {key for file in calls for *_, key, kind in frames(file) if kind == entries.TOMBSTONE}
+    results = [each for each in frames(path) if each[3] == entries.ENTRY and each[2] not in forgotten]
+    return min(results[1:], key=lambda result: result[1])[0]
 
 
 def append(root: Path, kind: str, key: bytes, payload: bytes) -> None:
@@ -156,11 +169,11 @@ def move_journal(root: Path) -> None:
 
 
 def journal_frame(root: Path) -> None:
-    flip(the_journal(root), second_frame(the_journal(root)) + 40)
+    flip(the_journal(root), frame_of_a_result(the_journal(root)) + 40)
 
 
 def segment_frame(root: Path) -> None:
-    flip(the_segment(root), second_frame(the_segment(root)) + 40)
+    flip(the_segment(root), frame_of_a_result(the_segment(root)) + 40)
 
 
 def calls_record(payload: bytes) -> Callable[[Path], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
 from pathlib import Path
@@ -240,10 +241,11 @@ def test_a_fault_at_any_call_of_a_repair_loses_nothing_and_the_next_repair_ends_
         except mf.StorageError:
             pass
         is_over = len(store.storage.calls) < number
-        store.close()
+        with contextlib.suppress(mf.StorageError):  # closing is a call as well
+            store.close()
         mf.fsck(root, repair=True)
         assert {finding.code for finding in mf.fsck(root).findings} == {"quarantine"}
-        assert kept(mf.Store(root)) >= ALL - 3  # the frame of the segment may hold no result, but a use
+        assert kept(mf.Store(root)) >= ALL - 3
         number += 7
     assert number > 50
     assert small is not None
