@@ -25,7 +25,8 @@ def load(n):
 def work(x, pause):
     time.sleep(pause)
     if x == 2:
-        print("printed by two")
+        # In one piece: another thread may write between a text and the end of its line.
+        print("printed by two\\n", end="")
     if x == 3:
         logging.info("logged by three")
     if x == 4 and pause > 0.3:
