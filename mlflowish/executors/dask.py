@@ -32,17 +32,19 @@ from mlflowish.executors.worker import run_packed, ship_all
 
 CONNECT_S = 10.0
 _LABELS = {"cpus": "CPU", "gpus": "GPU", "memory": "MEMORY"}
-_MOST_LOSSES = 10
+_MOST_LOSSES = 3
 
 
 @dataclass(slots=True)
 class _Sent:
-    """A call on its way, and how often its answer was lost with a worker."""
+    """A call on its way: what was sent, the answer that is waited for, and how often one was lost with a worker."""
 
-    answer: Any
     future: Future
     function: Any
     resources: Resources
+    payload: Any
+    wanted: dict[str, Any]
+    answer: Any = None
     losses: int = 0
 
 
@@ -101,19 +103,32 @@ class DaskExecutor:
             self._gate.leave(resources)
             return
         try:
-            payload = packed(travels, function)
-            key = f"{name_of(function)}-{uuid.uuid4().hex}"
-            sent = self.client.submit(run_packed, payload, here(), self.on_mismatch, key=key, pure=False, **wanted)
+            sent = _Sent(future, function, resources, packed(travels, function), wanted)
+            self._post(sent)
         except BaseException as error:  # noqa: BLE001  it belongs to whoever asks for the result
             self._gate.leave(resources)
             future.end_with(error=_lost(error, self.client))
             return
         self._ensure_collector()
-        future.on_stop = lambda: self._stop(sent)
-        self._wait_for(_Sent(sent, future, function, resources))
-
-    def _wait_for(self, sent: _Sent) -> None:
+        future.on_stop = lambda: self._stop(sent.answer)
         sent.answer.add_done_callback(lambda _: self._done.put(sent))
+
+    def _post(self, sent: _Sent) -> None:
+        key = f"{name_of(sent.function)}-{uuid.uuid4().hex}"
+        arguments = (sent.payload, here(), self.on_mismatch)
+        sent.answer = self.client.submit(run_packed, *arguments, key=key, pure=False, **sent.wanted)
+
+    def _again(self, sent: _Sent) -> bool:
+        """The worker of an answer died before it was asked: send the call once more, which reads what it had stored."""
+        sent.losses += 1
+        if sent.losses > _MOST_LOSSES:
+            return False
+        try:
+            self._post(sent)
+        except Exception:  # noqa: BLE001  the cluster is gone, which the first answer says as well
+            return False
+        sent.answer.add_done_callback(lambda _: self._done.put(sent))
+        return True
 
     def _stop(self, sent: Any) -> None:
         # A worker that has begun goes on to the end of the call; nobody waits for it any more.
@@ -134,10 +149,7 @@ class DaskExecutor:
             answers = self._answers([sent.answer for sent in items if sent.answer.status == "finished"])
             for sent in items:
                 answer = answers.get(sent.answer.key)
-                if answer is None and sent.answer.status not in ("error", "cancelled") and sent.losses < _MOST_LOSSES:
-                    # Its worker died before it was asked: the scheduler has the call made again, and says so.
-                    sent.losses += 1
-                    self._wait_for(sent)
+                if answer is None and sent.answer.status not in ("error", "cancelled") and self._again(sent):
                     continue
                 self._gate.leave(sent.resources)
                 if answer is not None:
