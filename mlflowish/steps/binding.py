@@ -12,7 +12,7 @@ class Binding:
 
     `bind` is a generated function with the same parameters, so the interpreter binds, and a wrong call raises the
     same TypeError as
-    the function would. Keyword dictionaries (`**kwargs`) come sorted by name: their order is not an identity.
+    the function would. Keyword dictionaries (`**kwargs`) keep their order: a function can see it.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -42,11 +42,8 @@ class Binding:
         defaults = {f"_default_{i}": p.default for i, p in enumerate(self.signature.parameters.values())}
         namespace.update(defaults)
         declared = self._declaration()
-        last = self.names[-1] if self.names else ""
-        values = [f"dict(sorted({name}.items()))" if self._has_kwargs and name == last else name for name in self.names]
-        namespace["dict"], namespace["sorted"] = dict, sorted
         # Names come from an existing signature, so they are identifiers: there is nothing here to inject.
-        exec(f"def bind({declared}): return ({''.join(value + ', ' for value in values)})", namespace)
+        exec(f"def bind({declared}): return ({''.join(name + ', ' for name in self.names)})", namespace)
         bind: Callable[..., tuple[Any, ...]] = namespace["bind"]
         bind.__qualname__ = getattr(function, "__qualname__", "step")
         return bind

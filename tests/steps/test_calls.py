@@ -91,7 +91,17 @@ def test_all_kinds_of_parameters_bind(store):
         return (a, b, rest, c, d, more)
 
     assert f(1, 2, 3, 4, c=5, z=1, y=2) == (1, 2, (3, 4), 5, 4, {"y": 2, "z": 1})
-    assert f.call(1, 2, 3, 4, c=5, y=2, z=1).hit
+    assert f.call(1, 2, 3, 4, d=4, c=5, z=1, y=2).hit
+
+
+def test_the_order_of_collected_keywords_is_seen_as_the_function_sees_it(store):
+    @mf.step
+    def names(**columns):
+        return list(columns)
+
+    assert names(a=1, b=2) == ["a", "b"]
+    assert names(b=2, a=1) == ["b", "a"]
+    assert names.call(a=1, b=2).hit
 
 
 def test_a_caller_that_changes_the_result_does_not_change_the_next_one(store):
