@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
+from mlflowish.pipelines.given import FIXED, Given
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.nodes import Node, index_of, trace_of
 from mlflowish.steps.bound import check_class_is_there
@@ -87,6 +88,7 @@ class Trace:
         self.endings: list[Callable[[Any], Any]] = []
         self.unpacked: list[int] = []  # how many specs there were each time that a node was unpacked
         self._group = 0
+        self._given = Given()
 
     def body(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Run the body of the pipeline, and take down what it calls."""
@@ -98,6 +100,7 @@ class Trace:
         finally:
             recorder.reset(token)
         self._close(top, result)
+        self._given.check(self.name)
 
     # -- what the body calls -----------------------------------------------------------------------
 
@@ -280,6 +283,7 @@ class Trace:
             found[index_of(value)] = None
             return value
         if kind not in _CONTAINERS:
+            self._given.note(value, _place_outside)
             return value
         if depth > _DEEPEST:
             raise InvalidInputError(
@@ -288,7 +292,11 @@ class Trace:
                 pipeline=self.name,
             )
         members = value.values() if kind is dict else value
-        if _HOLDERS.isdisjoint(map(type, members)):
+        kinds = set(map(type, members))
+        if _HOLDERS.isdisjoint(kinds):
+            if not kinds <= FIXED:
+                for each in members:
+                    self._given.note(each, _place_outside)
             return value if kind is tuple else value.copy()
         if kind is dict:
             return {name: self._taken(each, found, place=place, depth=depth + 1) for name, each in value.items()}
