@@ -38,7 +38,7 @@ def lay_out(graph: nx.DiGraph, height_of: Callable[[Point], float], way_height: 
     for source, target in graph.edges:
         way: list[Point] = [(source, target, number) for number in range(at[source] + 1, at[target])]
         for point in way:
-            columns[point[2]].append(point)  # type: ignore[index]
+            columns[point[2]].append(point)  # type: ignore[index]  # only nodes of a layer are asked, which have one
         ways[source, target] = way
         if at[source] < at[target]:
             links += zip([source, *way], [*way, target], strict=True)

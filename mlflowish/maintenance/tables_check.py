@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from mlflowish.maintenance.checking import Check
 from mlflowish.tracking.records import RUNS
 
 if TYPE_CHECKING:
+    from mlflowish.journals.segment import Segment
     from mlflowish.tracking.table.manifest import Rows
 
 _RUNS = (f"journals/{RUNS}/", f"segments/{RUNS}/", f"{RUNS}/")
@@ -67,7 +69,7 @@ def _check_rows(check: Check) -> None:
             check.found("table-wrong", rows.part.name, what, partial(manifest.drop, check.storage))
 
 
-def _is_wrong(rows: Rows, segments: tuple[object, ...]) -> bool:
+def _is_wrong(rows: Rows, segments: Sequence[Segment]) -> bool:
     """Is anything in its rows not what the segments say?"""
     from mlflowish.tracking.table.columns import are_same, joined
     from mlflowish.tracking.table.coverage import as_keys
@@ -76,4 +78,4 @@ def _is_wrong(rows: Rows, segments: tuple[object, ...]) -> bool:
     if not rows.count:
         return False
     told = joined([rows.part.columns()], [rows.is_live])
-    return not are_same(told, columns_of(as_keys(told.ids), segments))  # type: ignore[arg-type]
+    return not are_same(told, columns_of(as_keys(told.ids), segments))

@@ -12,7 +12,7 @@ from mlflowish.pipelines.marks import MARKS
 from mlflowish.pipelines.outline import outline, outline_text
 
 
-class PipelineGraph(nx.DiGraph):  # type: ignore[misc]
+class PipelineGraph(nx.DiGraph):  # type: ignore[misc]  # networkx has no annotations
     """A `networkx.DiGraph` whose nodes are numbers in the order of the body, with `step`, `label`, `state`,
     `duration_s`, `file`, `line` and more as attributes.
 

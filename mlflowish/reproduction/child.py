@@ -23,7 +23,7 @@ def main(folder: str) -> None:
     given = pickle.loads(Path(folder, "given.pickle").read_bytes())
     scratch = Store(job["scratch"])
     # Nothing that the recorded code does with steps or runs may reach the store of the user, wherever it points to.
-    Step.store = property(lambda step: scratch)  # type: ignore[assignment, method-assign]
+    Step.store = property(lambda step: scratch)  # type: ignore[assignment, method-assign]  # this process has one store
     use(scratch)
     workshop = _FreshWorkshop(Store(location, allow_pickle=allow_pickle, verify=verify, **options), scratch, folder)
     with scratch, Path(job["results"]).open("ab") as results:

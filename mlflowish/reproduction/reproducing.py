@@ -95,7 +95,7 @@ def _with_present_code(store: Store, planned: list[Planned], given: Mapping[str,
     with tempfile.TemporaryDirectory(prefix="mlflowish-") as folder, Store(os.path.join(folder, "scratch")) as scratch:
         workshop = Workshop(store, scratch, folder)
         for task, _, _ in planned:
-            yield workshop.reproduced(task, lambda task=task: present_function(task), given)  # type: ignore[misc]
+            yield workshop.reproduced(task, lambda task=task: present_function(task), given)  # type: ignore[misc]  # mypy knows no types of bound names
 
 
 def _with_recorded_code(

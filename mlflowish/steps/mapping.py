@@ -226,7 +226,7 @@ class _Mapping:
             if repeat.place in failures:
                 failures[place] = failures[repeat.place]
             else:
-                self._settle(place, lambda repeat=repeat, place=place: self._again(place, repeat))  # type: ignore[misc]
+                self._settle(place, lambda repeat=repeat, place=place: self._again(place, repeat))  # type: ignore[misc]  # mypy knows no types of bound names
         if remembered.waiting and len(failures) < len(results):
             remembered.write_down(self._step.store)
         done = checked(

@@ -133,8 +133,8 @@ class Sent:
             digests = dict(argument_digests(identifier.names, identity.values, identity.token))
         names = identifier.binding.names
         named = [names[place] if place < len(names) else "" for place in range(len(miss.args))]
-        producers = [*enumerate(map(producers_in, miss.args))]
-        producers += [(name, producers_in(value)) for name, value in miss.kwargs.items()]  # type: ignore[misc]
+        producers: list[tuple[int | str, Any]] = [*enumerate(map(producers_in, miss.args))]
+        producers += [(name, producers_in(value)) for name, value in miss.kwargs.items()]
         return cls(
             tuple(lend(store, value, digests.get(name)) for name, value in zip(named, miss.args, strict=True)),
             {name: lend(store, value, digests.get(name)) for name, value in miss.kwargs.items()},

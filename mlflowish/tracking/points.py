@@ -22,7 +22,7 @@ from mlflowish.tracking.records import (
     Series,
     open_chunk,
     pack_chunk,
-    part_key,
+    parts_of,
     unpack_chunk,
     unpack_series,
 )
@@ -98,11 +98,7 @@ def _payloads(store: Store, run_id: bytes) -> Iterator[Buffer]:
         journals = store.journals(POINTS)
         # What has left a spool file since it was looked at must be seen in the journals.
         journals.catch_up()
-        part, misses = 0, 0
-        while misses < 2:  # a part whose records are all damaged does not hide the next one
-            payloads = journals.views(part_key(POINTS, run_id, part))
-            yield from payloads
-            part, misses = part + 1, 0 if payloads else misses + 1
+        yield from (payload for _, payload in parts_of(journals.views, POINTS, run_id))
     except StorageError:
         if not in_flight(store).batches(run_id):
             raise

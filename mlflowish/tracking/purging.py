@@ -43,6 +43,7 @@ from mlflowish.tracking.records import (
     pack_batch,
     pack_chunk,
     part_key,
+    parts_of,
     unpack_batch,
     unpack_chunk,
     unpack_lines,
@@ -242,11 +243,7 @@ def _parts(store: Store, kind: str, run_id: bytes) -> Iterator[tuple[Name, Buffe
 def _payloads(store: Store, kind: str, run_id: bytes) -> Iterator[tuple[int, Buffer]]:
     journals = store.journals(kind)
     journals.catch_up()
-    part = misses = 0
-    while misses < 2:
-        payloads = journals.views(part_key(kind, run_id, part))
-        yield from ((part, payload) for payload in payloads)
-        part, misses = part + 1, 0 if payloads else misses + 1
+    yield from parts_of(journals.views, kind, run_id)
 
 
 def _say(store: Store, run_id: bytes, kind: str, body: dict[str, object]) -> None:

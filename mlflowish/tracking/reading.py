@@ -20,7 +20,7 @@ from mlflowish.tracking.records import (
     Event,
     Lines,
     pack_batch,
-    part_key,
+    parts_of,
     unpack_batch,
     unpack_lines,
 )
@@ -177,12 +177,7 @@ def _journals(store: Store, kind: str) -> Journals:
 
 def _parts(store: Store, kind: str, run_id: bytes) -> Iterator[bytes]:
     try:
-        journals = _journals(store, kind)
-        part, misses = 0, 0
-        while misses < 2:  # a part whose records are all damaged does not hide the next one
-            payloads = journals.get(part_key(kind, run_id, part))
-            yield from payloads
-            part, misses = part + 1, 0 if payloads else misses + 1
+        yield from (payload for _, payload in parts_of(_journals(store, kind).get, kind, run_id))
     except StorageError:
         if not in_flight(store).batches(run_id):
             raise

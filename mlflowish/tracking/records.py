@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 from blake3 import blake3
@@ -24,6 +24,7 @@ KINDS = (POINTS, CONSOLE, CALLS, RUNS)  # what is referred to comes before what 
 RECORDS_A_PART = 64
 
 Buffer = bytes | memoryview
+T = TypeVar("T")
 _HEAD_BYTES = 8192  # names of some 300 series
 _LENGTH_BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # of a byte string, by the byte that it begins with (msgpack's bin family)
 
@@ -128,6 +129,16 @@ class Lines(NamedTuple):
 def part_key(kind: str, run_id: bytes, part: int) -> bytes:
     """The key under which records of a run rest in a kind other than `runs`; there the key is the run's id."""
     return bytes(blake3(b"mlf1." + kind.encode() + b"\0" + run_id + part.to_bytes(4, "little")).digest(16))
+
+
+def parts_of(look_up: Callable[[bytes], Sequence[T]], kind: str, run_id: bytes) -> Iterator[tuple[int, T]]:
+    """Every payload that `look_up(key)` gives for the parts of a run, with its part. Two empty ones are the end: all
+    records of one may be damaged."""
+    part = misses = 0
+    while misses < 2:
+        payloads = look_up(part_key(kind, run_id, part))
+        yield from ((part, payload) for payload in payloads)
+        part, misses = part + 1, 0 if payloads else misses + 1
 
 
 def pack_batch(batch: Batch) -> bytes:

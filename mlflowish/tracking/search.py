@@ -89,7 +89,7 @@ class Runs(Table):
         return (*_FIXED, *(f"{kind}.{name}" for kind, name in self._names))
 
     @cached_property
-    def _rows(self) -> list[tuple[Any, ...]]:  # type: ignore[override]
+    def _rows(self) -> list[tuple[Any, ...]]:  # type: ignore[override]  # made when somebody looks, where a Table has them
         found = self._found
         fixed = [found.column(Field("attribute", key)) for key in ("run_id", "run_name", "experiment", "status")]
         times = [[_time(seconds) for seconds in column] for column in found.seconds()]
@@ -111,7 +111,7 @@ class Runs(Table):
     def __iter__(self) -> Iterator[Run]:  # type: ignore[override]  # a search gives runs
         return (self[at] for at in range(len(self)))
 
-    def __getitem__(self, index: int) -> Run:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Run:  # type: ignore[override]  # made when somebody looks, where a Table has them
         at = range(len(self))[index]
         return Run(self._store, self._found.run_id(at), self._found.record(at))
 

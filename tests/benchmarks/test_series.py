@@ -23,7 +23,7 @@ def timed(function: Callable[[], object]) -> float:
 def median_of(function: Callable[[int], object], numbers: range) -> float:
     """The median time, each for another run: what was read once is remembered."""
     function(numbers[0])
-    seconds = sorted(timed(lambda number=number: function(number)) for number in numbers[1:])  # type: ignore[misc]
+    seconds = sorted(timed(lambda number=number: function(number)) for number in numbers[1:])
     return seconds[len(seconds) // 2]
 
 

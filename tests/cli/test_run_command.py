@@ -259,7 +259,7 @@ def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
 
 
 def test_names_may_have_dashes_and_repeated_ones_make_a_list() -> None:
-    def function(first, /, max_depth: int, *, xs: list[int] = [], **more: float): ...  # noqa: B006
+    def function(first, /, max_depth: int, *, xs: list[int] = [], **more: float): ...  # noqa: B006  never called
 
     args, kwargs = values_for(function, ["first=a", "max-depth=3", "xs=1", "xs=2", "other=0.5"], "m:function")
     assert (args, kwargs) == (["a"], {"max_depth": 3, "xs": [1, 2], "other": 0.5})

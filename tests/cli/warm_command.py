@@ -11,9 +11,9 @@ import sys
 
 def preload():
     """What commands import when they run."""
-    import networkx  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
-    import rich.table  # noqa: F401
+    import networkx  # noqa: F401  for the forks
+    import pyarrow.parquet  # noqa: F401  for the forks
+    import rich.table  # noqa: F401  for the forks
 
     import mlflowish as mf
     import mlflowish.cli.main

@@ -49,11 +49,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mf.Store]
 def run(number: int, **more: object) -> KnownRun:
     """A run that began and ended `number` days ago."""
     told = {"started_s": NOW - number * DAY, "ended_s": NOW - number * DAY + 60} | more
-    return KnownRun(f"{number:032x}", f"run {number}", str(told.pop("experiment", "e")), **told)  # type: ignore[arg-type]
+    return KnownRun(f"{number:032x}", f"run {number}", str(told.pop("experiment", "e")), **told)
 
 
 def decided(runs: list[KnownRun], *needed: str, **policy: object) -> dict[int, str]:
-    found = verdicts(runs, RetentionPolicy(**policy), needed, NOW)  # type: ignore[arg-type]
+    found = verdicts(runs, RetentionPolicy(**policy), needed, NOW)
     return {int(verdict.run_id, 16): verdict.action for verdict in found}
 
 
@@ -112,14 +112,14 @@ def test_a_deleted_child_keeps_its_parent_from_being_purged_only() -> None:
 def test_policies_that_make_no_sense_are_refused(store: mf.Store) -> None:
     for asked in ({"keep_last": -1}, {"keep_best": 3}, {"by": "metrics.x asc"}, {"older_than": "soon"}, {"grace": -1}):
         with pytest.raises(InvalidInputError):
-            mf.retain(store, **asked)  # type: ignore[arg-type]
+            mf.retain(store, **asked)
 
 
 # -- on a store ---------------------------------------------------------------------------------------
 
 
 def make(name: str, **start: object) -> mf.Run:
-    with mf.start_run(name, **start) as made:  # type: ignore[arg-type]
+    with mf.start_run(name, **start) as made:
         mf.log_params({"name": name})
         for step in range(20):
             mf.log_metrics({"loss": step * 0.5, "other": 1.0}, step=step)
@@ -129,7 +129,7 @@ def make(name: str, **start: object) -> mf.Run:
 
 def purged(store: mf.Store, **more: object) -> RetentionReport:
     time.sleep(0.002)
-    return mf.retain(store, dry_run=False, purge_after=0, grace=0, **more)  # type: ignore[arg-type]
+    return mf.retain(store, dry_run=False, purge_after=0, grace=0, **more)
 
 
 def names(store: mf.Store, *, deleted: bool = True) -> set[str]:
@@ -239,7 +239,7 @@ def test_who_restores_a_run_that_is_being_purged_is_told(store: mf.Store, monkey
     made = make("contended")
     mf.delete_run(made.run_id)
     mf.sync(store)
-    read = mf.tracking.reading.read_run  # type: ignore[attr-defined]
+    read = mf.tracking.reading.read_run
 
     def read_then_purge(where: mf.Store, run_id: str) -> object:
         record = read(where, run_id)

@@ -57,7 +57,7 @@ def typed(
     lr: float = 0.1,
     sizes: list[int] | None = None,
     mode: Literal["fast", "slow"] = "fast",
-    many: dict[str, float] = {},  # noqa: B006
+    many: dict[str, float] = {},  # noqa: B006  such a default is what is tested
     *,
     array: np.ndarray | None = None,
 ):
@@ -95,7 +95,7 @@ def test_parameters_that_fit_are_taken():
 
 def test_a_hint_that_cannot_be_understood_is_passed_over():
     @mf.pipeline
-    def odd(n: NotThere):  # noqa: F821
+    def odd(n: NotThere):  # noqa: F821  such a hint is what is tested
         return double(n)
 
     assert odd("a") == "aa"

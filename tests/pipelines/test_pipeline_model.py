@@ -94,7 +94,7 @@ def run_in_body(program, given):
             before = tuple(values)
             flag = is_odd(value_of(rest[0], values))
             values.append(
-                mf.when(flag, lambda: run_in_body(rest[1], before), lambda: run_in_body(rest[2], before))  # noqa: B023
+                mf.when(flag, lambda: run_in_body(rest[1], before), lambda: run_in_body(rest[2], before))  # noqa: B023  called at once
             )
         else:
             values.append(inner(rest[1], [value_of(each, values) for each in rest[0]]))

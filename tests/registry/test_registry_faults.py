@@ -239,7 +239,7 @@ def test_death_at_a_call_leaves_all_of_it_or_nothing(
     for call in chosen(calls, fault, every):
         inner = copied(template, make())
         plan = At(call.number, fault)
-        child = fork(lambda inner=inner, plan=plan: operation(open_on(FaultyStorage(inner, plan))))  # type: ignore[misc]
+        child = fork(lambda inner=inner, plan=plan: operation(open_on(FaultyStorage(inner, plan))))
         status = os.waitpid(child, 0)[1]
         # A read of what is not there raises, and is not followed by anything.
         assert os.WTERMSIG(status) == signal.SIGKILL or fault is Fault.KILL_AFTER, call

@@ -154,7 +154,7 @@ def test_a_store_takes_no_exports(store: mf.Store, folder: Path) -> None:
 def test_the_bucket_gets_whole_files(three: list[str], moto_url, tmp_path: Path) -> None:
     url, options = moto_url
     report = mf.export_runs(f"{url}/out", **options)
-    fs = mf.Store(url, **options).storage._fs()[0]  # type: ignore[attr-defined]
+    fs = mf.Store(url, **options).storage._fs()[0]
     with fs.open(f"{url}/out/points.parquet") as file:
         assert pq.read_table(file).num_rows == report.rows["points"] == 11
     with pytest.raises(AlreadyExistsError):
