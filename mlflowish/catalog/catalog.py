@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from mlflowish.catalog.checkpoints import last_boundary
 from mlflowish.catalog.cleaning import KEEP_S, KEEP_SLOTS, Cleaned, clean
-from mlflowish.catalog.committing import Committer, Conflict, conflict_of
+from mlflowish.catalog.committing import Committer, Conflict
+from mlflowish.catalog.conflicts import conflict_of
 from mlflowish.catalog.dooming import doom
 from mlflowish.catalog.history import History
 from mlflowish.catalog.plain import decode, plain_copy

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mlflowish.catalog.conflicts import conflict_of, epoch_of, meets
 from mlflowish.catalog.log import Log
-from mlflowish.catalog.plain import RESERVED
 from mlflowish.catalog.record import Commit, body_path, decode_commit, encode_commit, record_hash, record_path
 from mlflowish.catalog.transaction import Transaction
 from mlflowish.catalog.view import EPOCH, View
@@ -273,72 +273,15 @@ def _choose(batch: list[Waiting], view: View) -> list[Waiting]:
         conflict = conflict_of(transaction, view)
         if conflict is not None:
             _end(one, error=Conflict(conflict))
-        elif not _meets(transaction, written, referred):
+        elif not meets(transaction, written, referred):
             chosen.append(one)
             written |= transaction.writes.keys()
             referred |= transaction.refs.keys()
     return chosen
 
 
-def _meets(transaction: Transaction, written: set[str], referred: set[str]) -> bool:
-    """Did the transaction read, or does it doom, what others of the same record write or refer to?"""
-    if not written and not referred:
-        return False
-    if not written.isdisjoint(transaction.reads) or not referred.isdisjoint(transaction.dooms):
-        return True
-    prefixes = transaction.prefixes
-    return bool(prefixes) and any(key.startswith(prefixes) and key[0] != RESERVED for key in written)
-
-
-def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
-    """Why the transaction cannot follow the head of the view, None if it can."""
-    if transaction.slot == view.head:
-        return None
-    changed = transaction.conflicts(view)
-    since = view.commits_after(transaction.slot)
-    if transaction.dooms:
-        if since is None:
-            changed.append("(the commits since it began are no longer at hand)")
-        else:
-            referred = {ref.name for commit in since for change in commit.transactions for ref in change.refs}
-            changed += sorted(transaction.dooms & referred)
-    if transaction.refs and _epoch(view) > transaction.epoch + 1:
-        changed.append("(objects that it refers to may be gone: two collections have passed)")
-    if not changed:
-        return None
-    named = ", ".join(key or "(some key)" for key in changed[:10])
-    winners = _winners(changed, since or [])
-    who = "; ".join(winners[:5]) or "a commit that is no longer at hand"
-    return ConflictError(
-        f"A transaction that read the catalog at slot {transaction.slot} cannot be committed after {view.head}: "
-        f"{named} changed meanwhile, by {who}. Begin again with what is there now, or "
-        "use transact(), which does so by itself.",
-        keys=changed,
-        winners=winners,
-        base=transaction.slot,
-        head=view.head,
-        doomed=[],
-    )
-
-
-def _winners(changed: list[str], since: list[Commit]) -> list[str]:
-    found = []
-    for commit in since:
-        for change in commit.transactions:
-            keys = [*change.puts, *change.deletes]
-            if any(key == other or key.startswith(other) for key in keys for other in changed):
-                said = f" ({change.comment})" if change.comment else ""
-                found.append(f"slot {commit.slot} of {commit.writer}{said}")
-    return found
-
-
-def _epoch(view: View) -> int:
-    found = view.lookup(EPOCH, view.head)
-    return 0 if found is None else int(found[1])
-
-
 def _epoch_after(view: View, transactions: list[Transaction]) -> int:
-    return max([_epoch(view), *(int(t.writes[EPOCH]) for t in transactions if EPOCH in t.writes)])
+    return max([epoch_of(view), *(int(t.writes[EPOCH]) for t in transactions if EPOCH in t.writes)])
 
 
 def _end(one: Waiting, *, slot: int | None = None, error: BaseException | None = None) -> None:

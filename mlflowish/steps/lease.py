@@ -11,13 +11,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from mlflowish.errors import MlflowishError, NotFoundError
 from mlflowish.storage import Storage
+from mlflowish.store import Store
 
 _FIRST_POLL_S = 0.005
 _LONGEST_POLL_S = 0.25
+T = TypeVar("T")
 
 
 class Lease:
@@ -92,3 +96,31 @@ class Lease:
 
     def _text(self, beat: int) -> bytes:
         return json.dumps({"nonce": self._nonce, "beat": beat}).encode()
+
+
+@contextmanager
+def leased(
+    store: Store, key: bytes, length_s: float, *, find: Callable[[], T | None], warn: Callable[[str], None]
+) -> Iterator[T | None]:
+    """A block that holds the lease of a key; gives what `find` finds instead, if another holder stored it meanwhile."""
+    found: list[T] = []
+
+    def ready() -> bool:
+        result = find()
+        if result is not None:
+            found.append(result)
+        return result is not None
+
+    lease = Lease(store.storage, key, length_s)
+    try:
+        store.create()
+        held = lease.acquire(ready)
+    except MlflowishError as error:
+        warn(f"no lease could be had, so others may compute the same: {error}")
+        yield None
+        return
+    try:
+        # A holder stores before he releases: having the lease, look once more.
+        yield found[0] if found else (find() if held else None)
+    finally:
+        lease.release()

@@ -12,7 +12,6 @@ import __future__
 import ast
 import builtins
 import logging
-import symtable
 import sys
 import textwrap
 import types
@@ -24,12 +23,12 @@ from mlflowish.codecs.describe import describe
 from mlflowish.errors import MlflowishError
 from mlflowish.hashing import digest, leaves, source
 from mlflowish.hashing.imports import is_project
+from mlflowish.steps.definitions import NO_HINTS, class_text, needs, without_step
 from mlflowish.steps.writing import sounds_secret
 from mlflowish.store.masking import is_secret
 
 _MOST_BYTES = 4096  # of one value
 _INDENT = "    "
-_NO_HINTS = "from __future__ import annotations"
 _FUTURE = __future__.annotations.compiler_flag
 
 
@@ -80,7 +79,7 @@ class Page:
 
     def text(self) -> str:
         """The page."""
-        first = [_NO_HINTS] if self._future else []
+        first = [NO_HINTS] if self._future else []
         return "\n\n".join([*first, *self._pieces]) + "\n"
 
     def write(self, function: Any, *, step: Any = None) -> str:
@@ -104,7 +103,7 @@ class Page:
             return name
         is_bare = False
         if step is not None:
-            text, is_bare = _without_step(text, function.__globals__)
+            text, is_bare = without_step(text, function.__globals__)
         if not text.lstrip().startswith(("def ", "async ", "@")):
             text = f"{name} = {text}"  # a lambda
         cells = _cells(function)
@@ -130,7 +129,7 @@ class Page:
         return [f"{name} = {alias}"] if written else []
 
     def _class(self, cls: type, name: str) -> bool:
-        text = _class_text(cls)
+        text = class_text(cls)
         if text is None:
             return self._lacks(name, "the source of the class could not be read")
         namespace = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
@@ -141,11 +140,11 @@ class Page:
     # -- names -------------------------------------------------------------------------------------
 
     def _need_all(self, text: str, namespace: dict[str, Any], own: set[str], *, has_hints: bool) -> None:
-        needed = _needs(text, has_hints=False)
+        needed = needs(text, has_hints=False)
         for name in needed:
             if name not in own:
                 self._need(name, namespace)
-        for name in _needs(text, has_hints=has_hints):
+        for name in needs(text, has_hints=has_hints):
             if name not in own and name not in needed:
                 before = dict(self.missing)
                 self._need(name, namespace)
@@ -289,75 +288,6 @@ def _cells(function: types.FunctionType) -> dict[str, Any]:
         except ValueError:  # not set yet
             continue
     return cells
-
-
-def _needs(text: str, *, has_hints: bool) -> list[str]:
-    """The names that a definition at the top of a page reads from around it; in hints as well, if these count."""
-    try:
-        top = symtable.symtable(text if has_hints else f"{_NO_HINTS}\n{text}", "<page>", "exec")
-    except SyntaxError:
-        return []
-    waiting, found = [top], dict[str, None]()
-    while waiting:
-        table = waiting.pop()
-        waiting.extend(table.get_children())
-        for symbol in table.get_symbols():
-            if symbol.is_referenced() and (symbol.is_global() or (table is top and not symbol.is_assigned())):
-                found[symbol.get_name()] = None
-    own = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    return [name for name in found if name not in own and name != "annotations"]
-
-
-def _without_step(text: str, namespace: dict[str, Any]) -> tuple[str, bool]:
-    """A definition without `@mf.step(...)` and what stands above that; whether it makes no step by itself now."""
-    try:
-        definition = ast.parse(text).body[0]
-    except (SyntaxError, IndexError):
-        return text, True  # a lambda among the arguments of a call
-    if not isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return text, True
-    lines = text.splitlines()
-    for decorator in definition.decorator_list:
-        if _is_step(decorator, namespace):
-            return "\n".join(lines[decorator.end_lineno or 0 :]), True
-    return text, not definition.decorator_list
-
-
-def _is_step(decorator: ast.expr, namespace: dict[str, Any]) -> bool:
-    called = decorator.func if isinstance(decorator, ast.Call) else decorator
-    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-        module = namespace.get(called.value.id)
-        return called.attr == "step" and getattr(module, "__name__", "").partition(".")[0] == "mlflowish"
-    if isinstance(called, ast.Name):
-        found = namespace.get(called.id)
-        return getattr(found, "__module__", "") == "mlflowish.steps.decorator"
-    return False
-
-
-def _class_text(cls: type) -> str | None:
-    """The source of a class that stands in no module that could be imported."""
-    files = {
-        function.__code__.co_filename for function in vars(cls).values() if isinstance(function, types.FunctionType)
-    }
-    module = sys.modules.get(cls.__module__)
-    main = getattr(module, "__file__", None)
-    # Cells of a notebook, the newest first: where a class of data alone stands is not written on it.
-    import linecache
-
-    cells = [name for name in reversed(list(linecache.cache)) if name.startswith("<ipython") or "ipykernel" in name]
-    for name in [*sorted(files), *([main] if main else []), *cells]:
-        parsed = source.source_of_file(name)
-        found = _definition(parsed, cls.__qualname__) if parsed is not None else None
-        if parsed is not None and found is not None:
-            first = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
-            return textwrap.dedent("\n".join(parsed.text.splitlines()[first - 1 : found.end_lineno]))
-    return None
-
-
-def _definition(parsed: source.SourceText, qualname: str) -> ast.ClassDef | None:
-    name = qualname.rpartition(".")[2]
-    found = [node for node in ast.walk(parsed.tree) if isinstance(node, ast.ClassDef) and node.name == name]
-    return max(found, key=lambda node: node.lineno) if found else None
 
 
 def _holds_secret(found: Any, depth: int = 4) -> bool:

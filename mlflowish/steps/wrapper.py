@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from mlflowish.errors import IntegrityError, MlflowishError, StorageError, UncachedWarning
+from mlflowish.errors import IntegrityError, StorageError, UncachedWarning
 from mlflowish.steps import accepting, using, writing
 from mlflowish.steps.auditing import still_valid
 from mlflowish.steps.bound import BoundStep, check_class_is_there
@@ -20,7 +20,7 @@ from mlflowish.steps.frames import current_frame
 from mlflowish.steps.identity import Identifier, Identity, Tokenizer, default_name
 from mlflowish.steps.job import Job
 from mlflowish.steps.keys import arguments_token
-from mlflowish.steps.lease import Lease
+from mlflowish.steps.lease import leased
 from mlflowish.steps.living import living
 from mlflowish.steps.loading import load_value
 from mlflowish.steps.noting import tell
@@ -222,33 +222,13 @@ class Step(Generic[P, R]):
     @contextmanager
     def _leased(self, identity: Identity) -> Iterator[tuple[Entry, Any] | None]:
         """Hold the key's lease in the block; gives the result instead if another holder stored it meanwhile."""
-        store, length_s = self.store, self.options.lock
-        assert identity.key is not None
+        store, key, length_s = self.store, identity.key, self.options.lock
+        assert key is not None
         assert length_s is not None
-        found: list[tuple[Entry, Any]] = []
-
-        def ready() -> bool:
-            result = self.find(store, identity)
-            if result is not None:
-                found.append(result)
-            return result is not None
-
-        lease = Lease(store.storage, identity.key, length_s)
-        try:
-            store.create()
-            held = lease.acquire(ready)
-        except MlflowishError as error:
-            self.warn(f"no lease could be had, so others may compute the same: {error}")
-            yield None
-            return
-        try:
-            # A holder stores before he releases: having the lease, look once more.
-            stored = found[0] if found else (self.find(store, identity) if held else None)
-            if stored is not None:
-                self._note_hit(identity.key, *stored)
-            yield stored
-        finally:
-            lease.release()
+        with leased(store, key, length_s, find=lambda: self.find(store, identity), warn=self.warn) as found:
+            if found is not None:
+                self._note_hit(key, *found)
+            yield found
 
     def _run_and_store(self, identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         job = Job(self, identity)

@@ -31,7 +31,7 @@ def nap(number):
 @pytest.mark.nightly  # four pools take seconds to start
 def test_tiny_functions_in_processes(tmp_path, figures, full):
     """The pool alone, without steps: a function that a worker imports."""
-    joblib = pytest.importorskip("joblib")
+    import joblib
     from joblib.externals.loky import ProcessPoolExecutor as Loky
 
     from mlflowish.executors.processes import ProcessExecutor
@@ -52,7 +52,7 @@ def test_tiny_functions_in_processes(tmp_path, figures, full):
 
 def test_tiny_steps_in_processes(tmp_path, figures, full):
     """Cold steps, looked up, computed and stored, beside functions that are only computed."""
-    joblib = pytest.importorskip("joblib")
+    import joblib
 
     from mlflowish.executors.processes import ProcessExecutor
 

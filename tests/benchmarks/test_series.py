@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +42,6 @@ def test_10000_points_of_one_series_out_of_100_million(figures, full: bool, tmp_
     store.close(), fresh.close()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("duckdb") is None, reason="duckdb is not installed")
 def test_one_series_beside_a_sorted_parquet_file(figures, full: bool, tmp_path: Path) -> None:
     import duckdb
     import pyarrow.parquet as pq

@@ -18,7 +18,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def ray_executor():
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="Ray has wheels for Linux alone in the tests' extra")
     from mlflowish.executors.ray import RayExecutor
 
     executor = RayExecutor(workers=2)

@@ -255,7 +255,8 @@ except KeyboardInterrupt:
 
 
 def test_what_travels_of_a_large_argument_is_where_it_rests(tmp_path):
-    np = pytest.importorskip("numpy")
+    import numpy as np
+
     from mlflowish.executors.packing import packed
     from mlflowish.steps.remote import Departure
 
