@@ -1,6 +1,7 @@
 """A process that stores, forgets and reads back results which share their large objects with those of others.
 
-`python busy_writer.py STORE SEED SECONDS`: ends with an error at the first wrong value, warning or lost result.
+`python busy_writer.py STORE SEED SECONDS`: says "ready", waits for a line, and ends with an error at
+the first wrong value, warning or lost result.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def right(name: str, value: Any, n: int) -> bool:
 
 def main(url: str, seed: str, seconds: str) -> None:
     warnings.simplefilter("error")
+    print("ready", flush=True)
+    sys.stdin.readline()
     chance, end_s, done = random.Random(seed), time.monotonic() + float(seconds), 0
     sizes = [
         33_000 + int(seed) // 2,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -15,6 +16,8 @@ HERE = Path(__file__).parent
 COLLECTOR = """
 import os, sys, mlflowish as mf
 deleted = 0
+print("ready", flush=True)
+sys.stdin.readline()
 while not os.path.exists(sys.argv[2]):
     deleted += mf.gc(sys.argv[1], dry_run=False, grace=0).objects.count
 print(deleted)
@@ -28,9 +31,16 @@ def race(root: Path, *, writers: int, collectors: int, seconds: float) -> tuple[
     end.unlink(missing_ok=True)
     commands += [["-c", COLLECTOR, str(root), str(end)] for _ in range(collectors)]
     running = [
-        subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen([sys.executable, *command], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
         for command in commands
     ]
+    for process in running:  # on a busy machine the first may be through before the last has imported anything
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     outcomes = [process.communicate(timeout=seconds + 200) for process in running[:writers]]
     end.touch()
     outcomes += [process.communicate(timeout=100) for process in running[writers:]]

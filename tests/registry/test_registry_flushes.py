@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -12,11 +13,21 @@ from mlflowish.models import store_model
 
 @pytest.fixture
 def flushes(store: mf.Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Real flushes, noted, after all folders are there: the list grows by one with each."""
+    """Real flushes, noted, after all folders are there: the list grows by one with each that this thread waits for.
+
+    Threads that earlier tests have left behind flush as well.
+    """
     for _ in range(2):
         mf.register_model("churn", len)
-    noted, flush = [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (noted.append(fd), flush(fd))[1])
+    noted: list[int] = []
+    flush, here = os.fsync, threading.get_ident()
+
+    def note(fd: int) -> None:
+        if threading.get_ident() == here:
+            noted.append(fd)
+        flush(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
     return noted
 
 
