@@ -2,6 +2,9 @@
 
 Containers are copied when they are given. An array or a frame is too large for that: its digest is taken, and once more
 when the body has ended.
+
+What a body was given itself it may change. Then its arguments do not say what it does: `p(a, a)` is another matter than
+`p([1], [1])` if one list is appended to and the other read.
 """
 
 from __future__ import annotations
@@ -13,9 +16,10 @@ from typing import Any
 
 from mlflowish.errors import InvalidInputError, MlflowishError
 from mlflowish.hashing import digest
-from mlflowish.hashing.plain import plain_digest
+from mlflowish.hashing.plain import MAX_DEPTH, plain_digest
 
 Place = tuple[str, int]
+_CONTAINERS = frozenset({list, tuple, dict})
 FIXED = frozenset({int, float, complex, str, bytes, bool, type(None), slice, range})
 # Code is a part of the fingerprint or of no digest at all.
 _CODE = (type, FunctionType, MethodType, BuiltinFunctionType, ModuleType)
@@ -47,6 +51,30 @@ class Given:
                     file=file,
                     line=line,
                 )
+
+
+def copied(value: Any, depth: int = 0) -> Any:
+    """The containers in a value anew, and what they hold as it is."""
+    if type(value) not in _CONTAINERS or depth > MAX_DEPTH:
+        return value
+    if type(value) is dict:
+        return {name: copied(each, depth + 1) for name, each in value.items()}
+    return type(value)([copied(each, depth + 1) for each in value])
+
+
+def is_as_it_was(value: Any, before: Any, depth: int = 0) -> bool:
+    """Do the containers hold the very objects, in the very order, that they held when the copy was made?"""
+    if type(value) is not type(before):
+        return False
+    if type(value) not in _CONTAINERS or depth > MAX_DEPTH:
+        return value is before
+    if len(value) != len(before):
+        return False
+    if type(value) is dict:
+        pairs = [*zip(value, before, strict=True), *zip(value.values(), before.values(), strict=True)]
+    else:
+        pairs = list(zip(value, before, strict=True))
+    return all(is_as_it_was(now, then, depth + 1) for now, then in pairs)
 
 
 def _can_change(value: Any) -> bool:

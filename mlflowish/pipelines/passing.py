@@ -44,9 +44,10 @@ def whole_key(
     if identity.key is None:
         return None
     assert group.pipeline is not None
-    closed = closed_key(group.pipeline, identity, args, kwargs)
-    if closed is not None and not asks_for_parts(trace, group):
-        return closed
+    if not (group.changes_state or asks_for_parts(trace, group)):
+        closed = closed_key(group.pipeline, identity, args, kwargs)
+        if closed is not None:
+            return closed
     try:
         shape = shape_of(trace, group)
     except UncacheableError:
@@ -65,7 +66,7 @@ def closed_key(
     if not are_plain(args, kwargs):
         return None
     places = "\0".join(node_places([list(args), kwargs]))
-    return bytes(blake3(b"mlf1.closed" + identity.key + places.encode("utf-8", "surrogatepass")).digest(length=16))
+    return bytes(blake3(b"mlf2.closed" + identity.key + places.encode("utf-8", "surrogatepass")).digest(length=16))
 
 
 def look_up_closed(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
-from mlflowish.pipelines.given import FIXED, Given
+from mlflowish.pipelines.given import FIXED, Given, copied, is_as_it_was
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.nodes import Node, index_of, trace_of
 from mlflowish.steps.bound import check_class_is_there
@@ -63,7 +63,19 @@ class Spec:
 class Group:
     """A nested pipeline or a branch: the specs from `first` up to `last`. The whole trace is group 0."""
 
-    __slots__ = ("exports", "first", "gate", "is_branch", "last", "leave", "outputs", "parent", "pipeline", "result")
+    __slots__ = (
+        "changes_state",
+        "exports",
+        "first",
+        "gate",
+        "is_branch",
+        "last",
+        "leave",
+        "outputs",
+        "parent",
+        "pipeline",
+        "result",
+    )
 
     def __init__(self, pipeline: Pipeline[..., Any] | None, parent: int, gate: int, first: int) -> None:
         self.pipeline = pipeline
@@ -76,6 +88,7 @@ class Group:
         self.result: Any = None
         self.outputs: tuple[int, ...] = ()
         self.exports: set[int] = set()
+        self.changes_state = False
 
 
 class Trace:
@@ -96,7 +109,7 @@ class Trace:
         assert top.pipeline is not None
         token = recorder.set(self)
         try:
-            result = top.pipeline.fn(*args, **kwargs)
+            result = self._result_of(top, args, kwargs)
         finally:
             recorder.reset(token)
         self._close(top, result)
@@ -179,7 +192,8 @@ class Trace:
         leave = Spec(LEAVE, pipeline.label, pipeline, (), {}, ())
         leave.file, leave.line = enter.file, enter.line
         enter.opens = leave.opens = (len(self.groups),)
-        group = self._open(Group(pipeline, self._group, gate, gate + 1), lambda: pipeline.fn(*args, **kwargs))
+        group = Group(pipeline, self._group, gate, gate + 1)
+        self._open(group, lambda: self._result_of(group, args, kwargs))
         group.leave = self._add(leave, dict.fromkeys(self._members(group)))
         return group.result
 
@@ -203,6 +217,14 @@ class Trace:
         return Node(self, self._add(join, deps))
 
     # -- putting it together -----------------------------------------------------------------------
+
+    def _result_of(self, group: Group, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the body of a pipeline returns; and whether it changed what it was given, or what its code refers to."""
+        assert group.pipeline is not None
+        code, before = group.pipeline.fingerprint, copied((args, kwargs))
+        result = group.pipeline.fn(*args, **kwargs)
+        group.changes_state = not (is_as_it_was((args, kwargs), before) and code.holds())
+        return result
 
     def _open(self, group: Group, body: Callable[[], Any]) -> Group:
         outer, self._group = self._group, len(self.groups)

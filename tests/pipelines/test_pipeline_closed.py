@@ -345,3 +345,78 @@ def test_a_list_that_contains_itself_is_an_argument_as_any_other():
 
     with mf.Store("memory://loop-argument"):
         assert passes_by(loop) == 1
+
+
+@mf.step
+def total(numbers):
+    return sum(numbers)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with mf.Store(tmp_path / "store") as opened:
+        yield opened
+
+
+SEEN: list[int] = []
+
+
+@mf.pipeline
+def appends(x, y):
+    x.append(2)
+    return total(y)
+
+
+@mf.pipeline
+def appends_inside(both):
+    both[0].append(2)
+    return total(both[1])
+
+
+@mf.pipeline
+def gives_one_list_twice(n: int):
+    numbers = [n]
+    return appends(numbers, numbers)
+
+
+@mf.pipeline
+def gives_two_lists(n: int):
+    return appends([n], [n])
+
+
+@mf.pipeline
+def counts_its_calls(x: int):
+    SEEN.append(x)
+    return total(list(SEEN))
+
+
+@mf.pipeline
+def counts_in_a_default(x: int, seen: list[int] = []):  # noqa: B006  the mistake is what is tested
+    seen.append(x)
+    return total(list(seen))
+
+
+def test_one_list_given_twice_is_not_two_lists_where_the_body_changes_it(store: mf.Store) -> None:
+    for _ in range(2):
+        numbers = [1]
+        assert appends(numbers, numbers) == 3
+        assert appends([1], [1]) == 1
+        assert appends_inside([numbers := [1], numbers]) == 3
+        assert appends_inside([[1], [1]]) == 1
+        assert gives_one_list_twice(1) == 3
+        assert gives_two_lists(1) == 1
+
+
+def test_a_body_that_changes_what_it_was_given_does_so_each_time(store: mf.Store) -> None:
+    for _ in range(2):
+        numbers = [1]
+        assert appends(numbers, [5]) == 5
+        assert numbers == [1, 2]
+
+
+@pytest.mark.parametrize("pipeline", [counts_its_calls, counts_in_a_default], ids=["global", "default"])
+def test_a_body_that_changes_what_its_code_refers_to_is_run_each_time(store: mf.Store, pipeline) -> None:
+    held = SEEN if pipeline is counts_its_calls else pipeline.fn.__defaults__[0]
+    for _ in range(2):  # as two processes, which begin with the same
+        held.clear()
+        assert [pipeline(1) for _ in range(3)] == [1, 2, 3]
