@@ -35,14 +35,14 @@ class Given:
         """Remember what an object is, if it can change and has a digest; `place` says where the body gave it."""
         if type(value) in FIXED or id(value) in self._known or not _can_change(value):
             return
-        now = _digest_of(value)
+        now = digest_of(value)
         if now is not None:
             self._known[id(value)] = value, now, place()
 
     def check(self, pipeline: str) -> None:
         """InvalidInputError if the body has changed one of them since."""
         for value, then, (file, line) in self._known.values():
-            if _digest_of(value) != then:
+            if digest_of(value) != then:
                 raise InvalidInputError(
                     f"The body of {pipeline} gives a {type(value).__name__} to a step ({os.path.basename(file)}, line "
                     f"{line}) and changes it afterwards. Steps run when the body has ended, and would see the change: "
@@ -82,7 +82,8 @@ def _can_change(value: Any) -> bool:
     return not isinstance(value, _CODE) and type(value).__module__.partition(".")[0] != "mlflowish"
 
 
-def _digest_of(value: Any) -> bytes | None:
+def digest_of(value: Any) -> bytes | None:
+    """What a value is now; None if it has no digest."""
     try:
         return plain_digest(value) or digest(value)
     except MlflowishError:

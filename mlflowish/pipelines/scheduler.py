@@ -14,6 +14,7 @@ from typing import Any
 
 from mlflowish.errors import MlflowishError, ResultGoneError
 from mlflowish.executors import Executor, Future, ThreadExecutor
+from mlflowish.pipelines.apart import Apart
 from mlflowish.pipelines.endings import Failure
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.observing import CACHED, DONE, RUNNING
@@ -64,6 +65,7 @@ class Scheduler:
         self._repaired: set[int] = set()
         self._repairing: dict[int, list[int]] = {}  # a spec that is computed anew -> those that need it
         self._files = WrittenFiles(progress.specs, store)
+        self._apart = Apart()
         self._threads: dict[int, int] = {}
         self._guard = threading.Lock()
         # Inside a step this thread is one of the workers: it lends a hand, or a small pool would wait for ever.
@@ -216,7 +218,8 @@ class Scheduler:
         step = miss.step
         if self._in_process or number in self._repairing:  # a worker would find what is stored, and is lost
             executor = self._executor if self._in_process else self._here()
-            return executor.submit(self._in_thread(number, miss.compute), resources=step.options.resources)
+            work = self._in_thread(number, lambda: self._apart.compute(miss))
+            return executor.submit(work, resources=step.options.resources)
         departure = Departure(step, [(miss.args, miss.kwargs)], self._executor.on_mismatch)
         departure.is_single = True
         return self._executor.submit(departure, resources=step.options.resources)

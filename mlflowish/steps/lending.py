@@ -39,7 +39,7 @@ class Lent:
 def lend(store: Store, value: Any, digest: bytes | None) -> Any:
     """What travels in place of a large value; itself if it is small, or only pickle could store it. `digest` is that
     of the value: what was lent a moment ago is not stored again."""
-    if _size_bytes(value) < LARGE_BYTES:
+    if size_bytes(value) < LARGE_BYTES:
         return value
     name = (store, digest or b"")
     known = _lent.get(name) if digest is not None else None
@@ -61,7 +61,7 @@ def lend(store: Store, value: Any, digest: bytes | None) -> Any:
     return found
 
 
-def _size_bytes(value: Any) -> int:
+def size_bytes(value: Any) -> int:
     """About how large it is, of types that say so at once; 0 for the others."""
     if isinstance(value, (bytes, bytearray, str)):
         return len(value)

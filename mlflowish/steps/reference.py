@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _INLINE_BYTES = 4096
 _CONTAINERS = frozenset({list, tuple, dict})
 _FILES = "mlflowish.store.files"
+Own = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "<absent>", "__reduce__": lambda self: "ABSENT"})()
 """The value of an `Outcome` whose result rests in the store."""
@@ -152,11 +153,12 @@ class Miss:
     kwargs: dict[str, Any]
     identity: Identity
 
-    def compute(self) -> Outcome:
-        """Load what it refers to, run it, store it."""
+    def compute(self, own: Own | None = None) -> Outcome:
+        """Load what it refers to, run it, store it. `own` makes arguments that are this call's alone."""
         step, identity, store = self.step, self.identity, self.step.store
         load = _Loader(store)
-        args, kwargs = load.all_in(self.args), load.all_in(self.kwargs)
+        args, kwargs = (self.args, self.kwargs) if own is None else own(self.args, self.kwargs)
+        args, kwargs = load.all_in(args), load.all_in(kwargs)
         if args is not self.args or kwargs is not self.kwargs:
             values = step.identifier.values_of(args, kwargs)
             sources = _sources(step.identifier.names, identity.values, values)
