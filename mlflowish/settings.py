@@ -6,6 +6,7 @@ Nothing is read at import; every function looks when it is called, so tests and 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mlflowish.errors import InvalidInputError
 STORE_VARIABLE = "MLFLOWISH_STORE"
 CACHE_VARIABLE = "MLFLOWISH_CACHE_DIR"
 FOLDER = ".mlflowish"
+_HOMES = ("HOME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH")  # what `Path.home` looks at
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -66,7 +68,11 @@ def default_store_url(start: Path | None = None) -> str:
 def cache_dir() -> Path:
     """The folder of local caches and spools of this user: $MLFLOWISH_CACHE_DIR, else $XDG_CACHE_HOME/mlflowish, else
     ~/.cache/mlflowish."""
-    if configured := os.environ.get(CACHE_VARIABLE):
+    return _cache_dir(*map(os.environ.get, (CACHE_VARIABLE, "XDG_CACHE_HOME", *_HOMES)))
+
+
+@lru_cache(maxsize=16)  # asked for before every answer about a run; a home is found in a few dozen microseconds
+def _cache_dir(configured: str | None, base: str | None, *homes: str | None) -> Path:
+    if configured:
         return Path(configured)
-    base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mlflowish"

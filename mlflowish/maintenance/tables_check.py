@@ -71,11 +71,10 @@ def _check_rows(check: Check) -> None:
 
 def _is_wrong(rows: Rows, segments: Sequence[Segment]) -> bool:
     """Is anything in its rows not what the segments say?"""
+    from mlflowish.tracking.table.building import columns_of
     from mlflowish.tracking.table.columns import are_same, joined
-    from mlflowish.tracking.table.coverage import as_keys
-    from mlflowish.tracking.table.keeping import columns_of
 
     if not rows.count:
         return False
     told = joined([rows.part.columns()], [rows.is_live])
-    return not are_same(told, columns_of(as_keys(told.ids), segments))
+    return not are_same(told, columns_of(told.ids, segments))

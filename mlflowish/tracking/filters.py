@@ -152,6 +152,7 @@ def parse_field(text: str) -> Field:
     return _field([head, rest[1:-1] if len(rest) > 1 and rest[0] == rest[-1] and rest[0] in "`\"'" else rest])
 
 
+@functools.lru_cache(maxsize=256)
 def parse_order(text: str) -> tuple[Field, bool]:
     """The field to order by, and whether downwards: `metrics.loss desc`."""
     match = re.fullmatch(r"\s*(.+?)(?:\s+(asc|desc))?\s*", text, re.IGNORECASE | re.DOTALL)

@@ -150,7 +150,7 @@ def pack_batch(batch: Batch) -> bytes:
 
 def unpack_batch(payload: bytes) -> Batch:
     """The batch in a payload; IntegrityError if nobody of ours wrote it, FormatVersionError if a newer one did."""
-    writer, number, events, lasts = _fields(payload, 4)
+    writer, number, events, lasts = batch_fields(payload)
     try:
         return Batch(
             bytes(writer),
@@ -160,6 +160,11 @@ def unpack_batch(payload: bytes) -> Batch:
         )
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise IntegrityError(f"a record of a run cannot be parsed: {error}") from error
+
+
+def batch_fields(payload: bytes) -> Sequence[Any]:
+    """The four fields of a batch as they were unpacked, whatever they are. Errors as those of `unpack_batch`."""
+    return _fields(payload, 4)
 
 
 def pack_chunk(chunk: Chunk) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import NotFoundError, nearest
@@ -109,12 +110,12 @@ class Run:
     def code(self) -> Mapping[str, Any]:
         """Where its code came from: `entry`, `command`, `commit`, `branch`, `remote`, `is_dirty`, ...; what could not
         be found out is missing."""
-        return dict(self.record.facts.get("source", {}))
+        return deepcopy(dict(self.record.facts.get("source", {})))
 
     @property
     def environment(self) -> Mapping[str, Any]:
         """Python, system and versions of packages."""
-        return dict(self.record.facts.get("environment", {}))
+        return deepcopy(dict(self.record.facts.get("environment", {})))
 
     @property
     def calls(self) -> Table:

@@ -21,7 +21,7 @@ from mlflowish.tracking.reading import read_runs
 from mlflowish.tracking.records import RUNS, pack_batch
 from mlflowish.tracking.search import _matching, _rank, value_of
 from mlflowish.tracking.table import chosen, keeping, manifest
-from mlflowish.tracking.table.columns import Builder
+from mlflowish.tracking.table.builder import Builder
 from mlflowish.tracking.table.keeping import Keeper
 from mlflowish.tracking.table.matching import matching
 from mlflowish.tracking.table.ordering import ordered

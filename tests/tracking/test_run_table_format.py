@@ -14,9 +14,10 @@ import mlflowish as mf
 from mlflowish.tracking import table
 from mlflowish.tracking.records import RUNS
 from mlflowish.tracking.table import keeping, manifest, part
+from mlflowish.tracking.table.building import columns_of
 from mlflowish.tracking.table.columns import ATTRIBUTES, DATASET, IS_DELETED, IS_NO_RUN, OPEN, are_same
 from mlflowish.tracking.table.coverage import Indexes, gaps
-from mlflowish.tracking.table.keeping import columns_of, keeper_of
+from mlflowish.tracking.table.keeping import keeper_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format-runtable.md").read_text(encoding="utf-8")
 
@@ -51,8 +52,7 @@ def test_a_table_of_an_earlier_release_is_read_and_says_what_the_records_say(gol
     assert not len(gaps(stored, segments, Indexes()).keys)
     [rows] = stored.rows
     assert (stored.number, rows.part.records.tolist(), rows.part.flags.tolist()) == (1, [1, 2, 1], [2, 1, 0])
-    keys = [b"\x03" + bytes(15), b"\x02" + bytes(15), b"\x01" + bytes(15)]
-    assert are_same(rows.part.columns(), columns_of(keys, segments))
+    assert are_same(rows.part.columns(), columns_of(rows.part.ids, segments))
 
 
 def test_a_search_of_it_changes_nothing_and_finds_what_is_there(golden):

@@ -16,7 +16,7 @@ from mlflowish import settings
 from mlflowish.maintenance import Finding
 from mlflowish.tracking import find_run, purging, read_run, read_runs, table
 from mlflowish.tracking.records import RUNS, Batch, Event, pack_batch
-from mlflowish.tracking.table import keeping, manifest
+from mlflowish.tracking.table import building, folded, keeping, manifest
 from mlflowish.tracking.table.keeping import keeper_of
 
 EAGER = """
@@ -115,6 +115,34 @@ def test_what_happens_to_a_run_of_the_table_is_seen_at_once(store, is_merged):
     assert names() == ["a", "c", "later"]
 
 
+def test_a_run_that_somebody_looked_at_is_read_anew_when_something_came_of_it(store, monkeypatch):
+    run_id, other_id = log("a"), log("b")
+    merged(store)
+    assert [run.tags.get("later") for run in mf.search_runs()] == [None, None]
+    for turn, remembered in enumerate((folded.REMEMBERED_BYTES, 1, folded.REMEMBERED_BYTES)):
+        monkeypatch.setattr(folded, "REMEMBERED_BYTES", remembered)
+        late = Batch(b"w" * 16, turn, (Event("tags", turn, {"values": {"later": str(turn)}}),))
+        store.journals(RUNS).append(bytes.fromhex(run_id), pack_batch(late))
+        for _ in range(2):
+            told_of = {run.run_id: run.tags.get("later") for run in mf.search_runs()}
+            assert told_of == {run_id: str(turn), other_id: None}
+            store.compact()
+
+
+def test_what_somebody_does_to_what_a_run_gave_is_not_seen_by_others(store):
+    log("a")
+    merged(store)
+    for _ in range(2):
+        [run] = mf.search_runs()
+        assert (run.params, "x" in run.environment, "x" in run.code) == ({"name": "a"}, False, False)
+        for given in (run.params, run.tags, run.metrics, run.environment, run.code):
+            given["x"] = "y"
+        assert all("x" not in given for given in run.environment.values() if isinstance(given, dict))
+        for given in run.environment.values():
+            if isinstance(given, dict):
+                given["x"] = "y"
+
+
 def test_a_batch_of_another_machine_that_comes_late_is_seen(store):
     run_id = log("a")
     log("b")
@@ -152,10 +180,10 @@ def test_journals_that_are_merged_need_no_folding(store, monkeypatch):
     store.journals(RUNS).seal(at_least=1)
     assert names() == ["a", "b", "c"]
     store.compact()
-    folded = []
-    monkeypatch.setattr(keeping, "_fold", lambda *arguments: folded.append(arguments))
+    again = []
+    monkeypatch.setattr(keeping, "fold_again", lambda *arguments: again.append(arguments))
     assert names() == ["a", "b", "c"]
-    assert folded == []
+    assert again == []
 
 
 def test_who_is_killed_while_building_leaves_a_store_that_is_searched_right(store, program):
@@ -229,14 +257,14 @@ def test_large_results_are_read_from_columns(store, monkeypatch):
     merged(store)
     log("fresh", experiment="e0", other=1.0)
     found = mf.search_runs(order_by="run_name desc", limit=None)
-    folded = sorted(read_runs(store), key=lambda run: run.name, reverse=True)
+    one_by_one = sorted(read_runs(store), key=lambda run: run.name, reverse=True)
     assert found.to_arrow().column_names[6:] == ["metrics.bad", "metrics.loss", "metrics.other", "params.name"]
-    assert found.column("run_id") == [run.run_id for run in folded]
+    assert found.column("run_id") == [run.run_id for run in one_by_one]
     assert found.column("metrics.loss") == [
-        run.metrics["loss"].value if "loss" in run.metrics else None for run in folded
+        run.metrics["loss"].value if "loss" in run.metrics else None for run in one_by_one
     ]
-    assert found.column("params.name") == [run.params["name"] for run in folded]
-    assert told([run.record for run in found]) == told(folded)
+    assert found.column("params.name") == [run.params["name"] for run in one_by_one]
+    assert told([run.record for run in found]) == told(one_by_one)
     assert found[-1].name == "fresh"
     groups = found.group_by("experiment", best="max(metrics.loss)", n="count(metrics.loss)", one="first(params.name)")
     assert [tuple(row.values()) for row in groups] == [("e0", 4, 4.0, 3, "run 4"), ("e1", 3, 5.0, 3, "run 5")]
@@ -305,7 +333,7 @@ def test_a_table_that_says_something_else_than_the_records_is_found(store, folde
     log("b")
     merged(store)
     with monkeypatch.context() as patched:
-        patched.setattr(keeping, "fold", lambda *arguments: None)
+        patched.setattr(building, "_add", lambda builder, key, payloads: builder.add(key, None))
         assert names() == []
     assert codes(mf.fsck(store).findings) == {"table-wrong"}
     assert mf.fsck(store, repair=True).is_sound

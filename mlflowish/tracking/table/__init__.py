@@ -1,9 +1,10 @@
 """The table of runs: what searches read instead of folding every run from its records. An index, made from the journals
 and true to them, or not used. `docs/format-runtable.md` specifies its files.
 
-Read in this order: `columns` (runs as sparse columns), `part` (columns in a file), `manifest` (which parts there are,
-and what they cover), `coverage` (of which runs they say nothing true), `keeping` (all of it, as of now), then
-`matching`, `ordering` and `chosen` for a search, `finding` for names and ids. Needs numpy.
+Read in this order: `columns` (runs as sparse columns), `plain` and `builder` (runs into columns), `part` (columns in a
+file), `manifest` (which parts there are, and what they cover), `coverage` (of which runs they say nothing true),
+`building` (parts from records), `folded` (runs beside the table), `keeping` (all of it, as of now), then `matching`,
+`ordering` and `chosen` for a search, `finding` for names and ids. Needs numpy.
 """
 
 from __future__ import annotations

@@ -6,15 +6,12 @@ values. Texts are UTF-8 with surrogates passed through: the order of such bytes 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from mlflowish.tracking.folding import RunRecord
 
 Array = npt.NDArray[Any]
 IS_DELETED, IS_NO_RUN = 1, 2
@@ -60,111 +57,11 @@ class Columns:
         return len(self.ids)
 
 
-class _Text:
-    """A text column that grows."""
-
-    __slots__ = ("codes", "places", "rows")
-
-    def __init__(self) -> None:
-        self.rows, self.codes = array("I"), array("I")
-        self.places: dict[str, int] = {}
-
-    def add(self, row: int, value: str) -> int:
-        """The bytes that it grew by, about."""
-        place = self.places.get(value)
-        is_new = place is None
-        if place is None:
-            place = self.places[value] = len(self.places)
-        self.rows.append(row)
-        self.codes.append(place)
-        return len(value) if is_new else 0
-
-    def finished(self) -> TextColumn:
-        values = [packed(value) for value in self.places]
-        order = sorted(range(len(values)), key=values.__getitem__)
-        ranks = np.empty(len(values), np.uint32)
-        ranks[order] = np.arange(len(values), dtype=np.uint32)
-        codes = ranks[np.frombuffer(self.codes, np.uint32)]
-        return TextColumn(np.frombuffer(self.rows, np.uint32), codes, [values[place] for place in order])
-
-
-class Builder:
-    """Takes in runs, one at a time."""
-
-    def __init__(self) -> None:
-        self._ids = bytearray()
-        self._fixed: list[tuple[int, int, int, float, float]] = []
-        self._numbers: dict[str, tuple[array[int], array[float]]] = {}
-        self._texts: dict[str, _Text] = {}
-        self.text_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._fixed)
-
-    def add(self, run_id: bytes, record: RunRecord | None, *, records: int = 0, size_bytes: int = 0) -> None:
-        """A run, folded from so many records; None: what they tell of is no run (yet)."""
-        row = len(self._fixed)
-        self._ids += run_id
-        if record is None:
-            self._fixed.append((IS_NO_RUN, records, size_bytes, 0.0, np.nan))
-            return
-        end_s = np.nan if record.end_s is None else record.end_s
-        self._fixed.append((IS_DELETED * record.is_deleted, records, size_bytes, record.start_s, end_s))
-        for points in (record.metrics, record.hardware):
-            for name, last in points.items():
-                pair = self._numbers.get(name)
-                if pair is None:
-                    pair = self._numbers[name] = (array("I"), array("d"))
-                pair[0].append(row)
-                pair[1].append(last.value)
-        add = self._add_text
-        for name, text in record.params.items():
-            add("params." + name, row, text)
-        for name, text in record.tags.items():
-            add("tags." + name, row, text)
-        for key, value in zip(ATTRIBUTES, _attributes(record), strict=True):
-            if value is not None:
-                add("attributes." + key, row, value)
-        for place, data in enumerate(record.datasets):
-            for key, value in zip(DATASET, (data.name, data.digest, data.context), strict=True):
-                if value is not None:
-                    add("datasets." + key, row, value)
-                    if not place:
-                        add("first." + key, row, value)
-        places = {_place(session.process) for session in record.sessions if session.ended_us is None}
-        for text in sorted(places):
-            add(OPEN, row, text)
-
-    def finished(self) -> Columns:
-        """All of them, in order."""
-        flags, records, sizes, start, end = zip(*self._fixed, strict=True)
-        columns = Columns(
-            np.frombuffer(bytes(self._ids), "S16"),
-            np.array(flags, np.uint8),
-            np.array(records, np.uint32),
-            np.array(sizes, np.uint64),
-            np.array(start, np.float64),
-            np.array(end, np.float64),
-            {
-                name: (np.frombuffer(rows, np.uint32), np.frombuffer(values, np.float64))
-                for name, (rows, values) in self._numbers.items()
-            },
-            {name: text.finished() for name, text in self._texts.items()},
-        )
-        return ordered(columns)
-
-    def _add_text(self, name: str, row: int, text: str) -> None:
-        column = self._texts.get(name)
-        if column is None:
-            column = self._texts[name] = _Text()
-        self.text_bytes += column.add(row, text)
-
-
 def here() -> bytes:
     """The place of this process, as it stands in the column `OPEN`."""
     from mlflowish.tracking.host import this_process
 
-    return packed(_place(this_process()))
+    return packed(place_of(this_process()))
 
 
 def ordered(columns: Columns) -> Columns:
@@ -283,9 +180,6 @@ def _sorted(rows: Array, values: Array) -> tuple[Array, Array]:
     return rows[order], values[order]
 
 
-def _attributes(record: RunRecord) -> tuple[str | None, ...]:
-    return record.name, record.experiment, record.status, record.user, record.parent_id, record.host
-
-
-def _place(process: Any) -> str:
+def place_of(process: Any) -> str:
+    """Where a process is, as it stands in the column `OPEN`."""
     return f"{process.machine}/{process.host}"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,22 +23,23 @@ from mlflowish.journals import Holdings, Segment
 from mlflowish.journals.access import Access, access_to
 from mlflowish.storage import Storage
 from mlflowish.store import Store
-from mlflowish.tracking.folding import RunRecord, fold
-from mlflowish.tracking.host import Process
+from mlflowish.tracking.folding import RunRecord
 from mlflowish.tracking.inflight import InFlight, in_flight
-from mlflowish.tracking.records import RUNS, Batch, unpack_batch
+from mlflowish.tracking.records import RUNS
 from mlflowish.tracking.table import FOLDED_RUNS
+from mlflowish.tracking.table.builder import Builder
+from mlflowish.tracking.table.building import pieces_of
 from mlflowish.tracking.table.columns import (
     IS_DELETED,
     IS_NO_RUN,
     OPEN,
     Array,
-    Builder,
     Columns,
     here,
     joined,
 )
 from mlflowish.tracking.table.coverage import Indexes, as_ids, as_keys, gaps, unique
+from mlflowish.tracking.table.folded import Folded, Remembered, fold_again
 from mlflowish.tracking.table.manifest import Rows, Table, latest_number, read_table, replaced, write_table
 from mlflowish.tracking.table.part import Part, batch_of
 
@@ -53,20 +53,6 @@ _PARTS_A_MANIFEST = 4  # what is built is stored after so many parts: whoever is
 _log = logging.getLogger("mlflowish.tracking")
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """A run that the table does not tell of. `verdicts`: are the processes dead whose sessions nobody has ended?"""
-
-    payloads: tuple[bytes, ...]
-    flying: tuple[Batch, ...]
-    record: RunRecord | None
-    verdicts: tuple[tuple[Process, bool], ...]
-
-    def holds(self) -> bool:
-        """Are these processes what they were?"""
-        return all(process.is_dead() == was for process, was in self.verdicts)
-
-
 @dataclass(frozen=True)
 class Shown:
     """Every run once, as of one moment: rows of parts that `is_live`; the last part is of what was folded just now."""
@@ -74,7 +60,7 @@ class Shown:
     parts: tuple[Part, ...]
     is_live: tuple[Array, ...]
     folded: dict[bytes, Folded]
-    segments: tuple[Segment, ...]
+    remembered: Remembered
     mark: tuple[Any, ...]
 
     def visible(self, part: int, *, deleted: bool) -> Array:
@@ -88,7 +74,7 @@ class Shown:
         known = self.folded.get(run_id)
         if known is not None:
             return known.record
-        return fold(run_id, [unpack_batch(payload) for payload in _payloads(self.segments, run_id)])
+        return self.remembered.record(run_id)
 
 
 class Keeper:
@@ -175,7 +161,8 @@ class Keeper:
 
     def _built(self, table: Table, keys: Array, segments: Sequence[Segment]) -> Table:
         """A table that covers these segments, with these runs folded from them."""
-        for done, (columns, ids) in enumerate(_pieces(as_keys(keys), segments), 1):
+        pieces = pieces_of(keys, segments, most=PART_ROWS, text_bytes=PART_TEXT_BYTES)
+        for done, (columns, ids) in enumerate(pieces, 1):
             table = _merged(_with(table, columns, ids))
             if done % _PARTS_A_MANIFEST == 0:
                 table = self._stored(table)
@@ -213,8 +200,11 @@ class Keeper:
                     loose[item[:16]] = (*loose.get(item[:16], ()), item[16:])
         ids = unique([as_ids({*loose, *flying.run_ids()}), missing, *_undecided(table)])
         before = self._shown.folded if self._shown is not None else {}
+        remembered = self._shown.remembered if self._shown is not None else None
+        if remembered is None or remembered.segments != holdings.segments:
+            remembered = Remembered(holdings.segments)
         folded = {
-            key: _fold(key, holdings.segments, loose.get(key, ()), flying.batches(key), before.get(key))
+            key: fold_again(key, holdings.segments, loose.get(key, ()), flying.batches(key), before.get(key))
             for key in as_keys(ids)
         }
         builder = Builder()
@@ -224,9 +214,7 @@ class Keeper:
         if folded:
             part = Part(batch_of(builder.finished()))
             rows.append(Rows(part, np.ones(len(part), bool)))
-        return Shown(
-            tuple(each.part for each in rows), tuple(each.is_live for each in rows), folded, holdings.segments, mark
-        )
+        return Shown(tuple(each.part for each in rows), tuple(each.is_live for each in rows), folded, remembered, mark)
 
 
 def keeper_of(store: Store) -> Keeper:
@@ -235,53 +223,6 @@ def keeper_of(store: Store) -> Keeper:
     if found is None:
         found = _known.setdefault(store, Keeper(store.storage))
     return found
-
-
-def _fold(
-    key: bytes, segments: Sequence[Segment], loose: tuple[bytes, ...], flying: Sequence[Batch], before: Folded | None
-) -> Folded:
-    payloads = tuple(dict.fromkeys([*_payloads(segments, key), *loose]))
-    batches = tuple(flying)
-    if before is not None and before.payloads == payloads and before.flying == batches and before.holds():
-        return before
-    verdicts: dict[Process, bool] = {}
-
-    def is_dead(process: Process) -> bool:
-        return verdicts.setdefault(process, process.is_dead())
-
-    record = fold(key, [*map(unpack_batch, payloads), *batches], is_dead)
-    return Folded(payloads, batches, record, tuple(verdicts.items()))
-
-
-def _payloads(segments: Iterable[Segment], key: bytes) -> list[bytes]:
-    found = [payload for segment in segments if segment.low <= key <= segment.high for payload in segment.get(key)]
-    return found if len(found) < 2 else list(dict.fromkeys(found))
-
-
-def columns_of(keys: Iterable[bytes], segments: Sequence[Segment]) -> Columns:
-    """Runs as these segments tell of them. Whether a process lives is for each reader to find out."""
-    return next(columns for columns, _ in _pieces(keys, segments, most=sys.maxsize))
-
-
-def _pieces(
-    keys: Iterable[bytes], segments: Sequence[Segment], *, most: int | None = None
-) -> Iterator[tuple[Columns, Array]]:
-    limit = PART_ROWS if most is None else most
-    builder, ids = Builder(), bytearray()
-    for key in keys:
-        payloads = _payloads(segments, key)
-        record = fold(key, [unpack_batch(payload) for payload in payloads], _lives)
-        builder.add(key, record, records=len(payloads), size_bytes=sum(map(len, payloads)) + 16 * len(payloads))
-        ids += key
-        if len(builder) >= limit or (most is None and builder.text_bytes >= PART_TEXT_BYTES):
-            yield builder.finished(), np.frombuffer(bytes(ids), "S16")
-            builder, ids = Builder(), bytearray()
-    if len(builder):
-        yield builder.finished(), np.frombuffer(bytes(ids), "S16")
-
-
-def _lives(process: Process) -> bool:
-    return False
 
 
 def _undecided(table: Table) -> list[Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,11 +27,16 @@ def matching(part: Part, wanted: Filter) -> Array:
         return _tested(part, wanted)
     if isinstance(wanted, Not):
         return ~matching(part, wanted.of)
+    is_all = isinstance(wanted, All)
+    assert is_all or isinstance(wanted, Some)
     masks = (matching(part, each) for each in wanted.of)
-    if isinstance(wanted, All):
-        return functools.reduce(np.logical_and, masks, np.ones(len(part), bool))
-    assert isinstance(wanted, Some)
-    return functools.reduce(np.logical_or, masks, np.zeros(len(part), bool))
+    found = next(masks, None)
+    if found is None:
+        return np.full(len(part), is_all)
+    combine = np.logical_and if is_all else np.logical_or
+    for mask in masks:
+        combine(found, mask, out=found)  # each mask is new, and nobody else's
+    return found
 
 
 def number_of(part: Part, field: Field) -> tuple[Array, Array] | None:
@@ -67,13 +71,19 @@ def _tested(part: Part, test: Test) -> Array:
         found = number_of(part, test.field)
         if found is not None:
             rows, values = found
-            mask[rows if test.operator.startswith("is ") else rows[_numbers_fit(values, test)]] = True
+            mask[rows] = True if test.operator.startswith("is ") else _numbers_fit(values, test)
     elif is_id(test.field):
         mask[:] = True if test.operator.startswith("is ") else _ids_fit(part, test)
     else:
         text = text_of(part, test.field)
-        if text is not None:
-            mask[text.rows if test.operator.startswith("is ") else _rows_fit(text, test)] = True
+        if text is not None and test.operator.startswith("is "):
+            mask[text.rows] = True
+        elif text is not None:
+            fits = _codes_fit(text, test)
+            if test.field.kind == "dataset":  # a row comes again for each value
+                mask[text.rows[fits]] = True
+            else:
+                mask[text.rows] = fits
     return ~mask if test.operator == "is null" else mask
 
 
@@ -102,16 +112,15 @@ def _ids_fit(part: Part, test: Test) -> Array:
     return ~mask if test.operator == "!=" else mask
 
 
-def _rows_fit(text: Text, test: Test) -> Array:
-    return np.asarray(text.rows[_codes_fit(text, test)])
-
-
 def _codes_fit(text: Text, test: Test) -> Array:
     codes = text.codes
     if test.operator in ("=", "!=", "in"):
-        wanted = [text.find(packed(each)) for each in (test.operand if test.operator == "in" else [test.operand])]
-        is_wanted = np.isin(codes, [code for code in wanted if code >= 0])
-        return ~is_wanted if test.operator == "!=" else is_wanted
+        found = [text.find(packed(each)) for each in (test.operand if test.operator == "in" else [test.operand])]
+        wanted = [code for code in found if code >= 0]
+        if test.operator == "!=":
+            return codes != wanted[0] if wanted else np.ones(len(codes), bool)
+        is_wanted: Array = codes == wanted[0] if len(wanted) == 1 else np.isin(codes, wanted)
+        return is_wanted
     if (prefix := _prefix(test)) is not None:
         first, last = text.beginning(packed(prefix))
         return (codes >= first) & (codes < last)

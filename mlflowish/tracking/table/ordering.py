@@ -15,6 +15,8 @@ from mlflowish.tracking.table.part import Part, Text
 
 Order = tuple[Field, bool]
 _VALUE, _NAN, _MISSING = 0, 1, 2  # whatever the direction
+# Of so few of the rows of a part that looking each of them up takes less time than laying out the column.
+_FEW = 16
 
 
 def ordered(
@@ -94,10 +96,32 @@ class _Local:
         """Rank (value, NaN, missing) and value of rows, texts by their place among those of the part."""
         name = id(part), field
         found = self._known.get(name)
-        if found is None:
-            found = self._known[name] = _ranked(part, field)
-        ranks, values = found
-        return ranks[rows], -values[rows] if down else values[rows]
+        if found is None and len(rows) * _FEW <= len(part) and (pair := _pair(part, field)) is not None:
+            ranks, values = _looked_up(*pair, rows)
+        else:
+            if found is None:
+                found = self._known[name] = _ranked(part, field)
+            ranks, values = found[0][rows], found[1][rows]
+        return ranks, -values if down else values
+
+
+def _pair(part: Part, field: Field) -> tuple[Array, Array] | None:
+    """Ascending rows and their values, where the part has them so: those of metrics and texts."""
+    if field.kind == "metric":
+        return part.number(field.key)
+    text = None if field.is_numeric or is_id(field) else first_text(part, field)
+    return None if text is None else (text.rows, text.codes)
+
+
+def _looked_up(its_rows: Array, its_values: Array, rows: Array) -> tuple[Array, Array]:
+    """What `_ranked` says of some rows."""
+    wanted = rows.astype(its_rows.dtype)  # else all of the column is converted
+    places = np.searchsorted(its_rows, wanted)
+    places[places == len(its_rows)] = 0
+    values = its_values[places].astype(np.float64)
+    ranks = np.where(its_rows[places] != wanted, _MISSING, np.where(np.isnan(values), _NAN, _VALUE)).astype(np.uint8)
+    values[ranks != _VALUE] = 0.0
+    return ranks, values
 
 
 def _ranked(part: Part, field: Field) -> tuple[Array, Array]:
