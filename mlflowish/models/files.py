@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,7 @@ class FileReader:
     """Reads the files of one stored model.
 
     `allow_pickle`: may stored code run? `trusted`: names of types that the caller vouches for. `into`: what the
-    caller wants the weights loaded into.
+    caller wants the weights loaded into. `libraries`: import names with the versions that are said to have made it.
     """
 
     def __init__(
@@ -87,10 +87,12 @@ class FileReader:
         allow_pickle: bool,
         trusted: Sequence[str] = (),
         into: Any = None,
+        libraries: Mapping[str, str] | None = None,
     ) -> None:
         self.allow_pickle = allow_pickle
         self.trusted = tuple(trusted)
         self.into = into
+        self.libraries = dict(libraries or {})
         self._store = store
         self._files = {file.path: file for file in files}
 

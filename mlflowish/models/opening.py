@@ -59,7 +59,14 @@ class StoredModel:
     def files(self, *, allow_pickle: bool | None = None, trusted: Sequence[str] = (), into: Any = None) -> FileReader:
         """Its files, read under the policy of the store and of this call: both must allow what can run code."""
         allowed = self.store.allow_pickle and allow_pickle is not False
-        return FileReader(self.store, self.manifest.files, allow_pickle=allowed, trusted=trusted, into=into)
+        return FileReader(
+            self.store,
+            self.manifest.files,
+            allow_pickle=allowed,
+            trusted=trusted,
+            into=into,
+            libraries=self.manifest.libraries,
+        )
 
     def input_example(self, *, allow_pickle: bool | None = None) -> Any:
         """The example of its inputs that was stored with it; None without one."""

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import CapabilityError, IntegrityError, missing_extra
+from mlflowish.models.copies import copies
 from mlflowish.models.files import FileReader, FileWriter
-from mlflowish.models.flavors.base import Flavor, comes_from
+from mlflowish.models.flavors.base import Flavor, comes_from, library_version
 from mlflowish.models.flavors.python import storable
 
 if TYPE_CHECKING:
@@ -43,13 +44,7 @@ class SklearnFlavor(Flavor):
     def load(self, files: FileReader, options: Mapping[str, Any]) -> Any:
         match options:
             case {"format": "skops", "foreign_types": list() as expected}:
-                return skops_model(
-                    bytes(files.read(_SKOPS)),
-                    _SKOPS,
-                    allow_pickle=files.allow_pickle,
-                    trusted=files.trusted,
-                    expected=expected,
-                )
+                return _from_skops(files, expected)
             case {"format": "pickle", "value": description}:
                 files.require_code("model/head")
                 return files.decoded("model", description)
@@ -60,6 +55,31 @@ class SklearnFlavor(Flavor):
 
         names = getattr(model, "feature_names_in_", None)
         return None if names is None else pa.schema([pa.field(str(name), pa.null()) for name in names])
+
+
+def _from_skops(files: FileReader, expected: Sequence[str]) -> Any:
+    """The model in the skops file: built, or a copy of what this process built of the same bytes before."""
+    data = bytes(files.read(_SKOPS))
+
+    def build() -> Any:
+        return skops_model(data, _SKOPS, allow_pickle=files.allow_pickle, trusted=files.trusted, expected=expected)
+
+    def permits(types: frozenset[str]) -> bool:
+        return files.allow_pickle or types.issubset(files.trusted)
+
+    made_with = files.libraries.items()
+    if not made_with or any(library_version(name) != version for name, version in made_with):
+        return build()  # each time, as scikit-learn warns each time
+    return copies.built(data, build, types=lambda: _own_types(data), permits=permits)
+
+
+def _own_types(data: bytes) -> frozenset[str] | None:
+    """The types in a skops file that skops does not know, if all are scikit-learn's own: trees. None if there are
+    others, whose classes may be another one the next time."""
+    import skops.io
+
+    types = frozenset(skops.io.get_untrusted_types(data=data))
+    return types if all(name.startswith("sklearn.") for name in types) else None
 
 
 def _dumped(model: Any) -> tuple[bytes, list[str]] | None:
