@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+_NAME, _VERSION = (re.compile(rf"^{name}:(.*)$", re.IGNORECASE | re.MULTILINE) for name in ("name", "version"))
+_BLANK_LINE = re.compile(r"\r?\n\r?\n")
+
 
 def describe_environment() -> dict[str, Any]:
-    """Facts about the environment; reading all installed packages takes a tenth of a second."""
+    """Facts about the environment, those of all installed packages among them."""
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -30,10 +34,19 @@ def packages() -> dict[str, str]:
     """Version by name of every installed distribution."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        name = distribution.metadata["Name"] if distribution.metadata is not None else None
+        name, version = _name_and_version(distribution)
         if name:
-            found.setdefault(str(name), str(distribution.version))
+            found.setdefault(name, version)
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    """As `distribution.metadata` and `.version` say, which parse all of a file, READMEs included, each time that they
+    are asked: half a second for 300 packages, taken from a program that logs meanwhile."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = _BLANK_LINE.split(text, maxsplit=1)[0]
+    name, version = (match[1].strip() if (match := header.search(head)) else "" for header in (_NAME, _VERSION))
+    return name, version
 
 
 def memory_limit_bytes() -> int | None:

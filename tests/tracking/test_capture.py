@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import mlflowish as mf
 from mlflowish.store.masking import is_secret, masked_command, without_credentials
 from mlflowish.tracking import find_run
 from mlflowish.tracking.console import ConsoleCopy
+from mlflowish.tracking.environment import packages
 from mlflowish.tracking.hardware import Sampler
 
 ON = {"MLFLOWISH_CONSOLE": "1", "MLFLOWISH_SOURCE": "1", "MLFLOWISH_ENVIRONMENT": "1"}
@@ -45,6 +47,24 @@ def test_the_source_of_a_program_is_taken_down(store: mf.Store, run_program, tmp
     assert run.environment["packages"]["blake3"]
     assert run.environment["python"] == ".".join(map(str, sys.version_info[:3]))
     assert run.console == "hi\n"
+
+
+def test_packages_are_those_that_their_metadata_name(tmp_path: Path, monkeypatch) -> None:
+    odd = tmp_path / "odd_one-1.dist-info"
+    odd.mkdir()
+    lines = ["Metadata-Version: 2.1", "NAME:  Odd.One ", "Version: 1.0+é", "Summary: Name: other", "", "Name: body"]
+    (odd / "METADATA").write_bytes("\r\n".join(lines).encode())
+    (tmp_path / "empty-2.dist-info").mkdir()
+    old = tmp_path / "old.egg-info"
+    old.mkdir()
+    (old / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: old\nVersion: 0.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    expected: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        if found := (distribution.metadata and distribution.metadata["Name"]):
+            expected.setdefault(found.strip(), distribution.version)
+    assert (expected["Odd.One"], expected["old"]) == ("1.0+é", "0.9")
+    assert packages() == expected
 
 
 def test_what_is_switched_off_is_not_taken_down(store: mf.Store, run_program) -> None:

@@ -126,6 +126,8 @@ def _held(keys: Array, segments: Sequence[Segment], indexes: Indexes) -> tuple[A
 
 def _told(keys: Array, table: Table) -> tuple[Array, Array]:
     counts, sizes = np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
+    if not len(keys):
+        return counts, sizes  # nothing new: no ids need be put in order
     for rows in table.rows:
         first, last = rows.part.sorted_ids[[0, -1]]
         span = slice(int(np.searchsorted(keys, first)), int(np.searchsorted(keys, last, side="right")))
