@@ -94,7 +94,8 @@ def newest_from(storage: Storage, files: Files, slot: int) -> Checkpoint | None:
 def write_checkpoint(storage: Storage, files: Files, view: View, slot: int) -> Checkpoint:
     """Store the state after `slot`, which the view knows, and give it back.
 
-    What it holds follows from the log and the checkpoint before it alone; if somebody else was quicker, theirs counts.
+    If somebody else was quicker, theirs counts, and is given back: they may have built it upon another one, of other
+    files, and a cleaning keeps those that the stored one names.
     """
     commit = view.commit_at(slot)
     if commit is None:
@@ -107,8 +108,10 @@ def write_checkpoint(storage: Storage, files: Files, view: View, slot: int) -> C
         runs = (write_run(storage, slot, view.scan("", slot)),)
     runs = tuple(run for run in runs if run)
     made = Checkpoint(files, slot, commit.hash, commit.time_s, runs)
-    storage.put_if_absent(checkpoint_path(slot), encode_checkpoint(made))
-    return made
+    if storage.put_if_absent(checkpoint_path(slot), encode_checkpoint(made)):
+        return made
+    stored = try_checkpoint(storage, files, slot)
+    return stored if stored is not None and stored.hash == made.hash else made
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:

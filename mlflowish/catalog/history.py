@@ -261,8 +261,13 @@ class History:
             view = self._earlier_view(checkpoint.slot, without=checkpoint.slot)
         except NotFoundError as gone:
             raise gone from error
-        if view.hash != checkpoint.hash or view.base.slot == checkpoint.slot:
+        if view.hash != checkpoint.hash:
             raise error
+        if view.base.slot == checkpoint.slot:
+            # All that a cleaning left. It may have been made anew since, of other files.
+            if not isinstance(view.base, Checkpoint) or view.base.runs == checkpoint.runs:
+                raise error
+            return view.base
         _log.warning("The checkpoint of slot %d is damaged (%s): read the log instead", checkpoint.slot, error)
         return StateOf(view, checkpoint.slot)
 

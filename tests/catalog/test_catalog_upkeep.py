@@ -35,6 +35,14 @@ def fill(catalog: Catalog, count: int, *, seed: int = 0) -> list[dict[str, objec
     return states
 
 
+def fill_unevenly(catalog: Catalog) -> None:
+    """127 commits, the first 64 so large that their checkpoint is not merged into the next."""
+    for number in range(64):
+        catalog.transact(lambda tx, number=number: tx.put(f"k/{number}", "x" * 200))
+    for _ in range(63):
+        catalog.transact(lambda tx: tx.put("small", 1))
+
+
 def clean_now(catalog: Catalog, keep_slots: int = 0) -> int:
     return clean(catalog.history, keep_s=-1.0, keep_slots=keep_slots, untouched_s=-1.0).floor
 
@@ -304,3 +312,40 @@ def test_a_reader_that_never_commits_reads_on_after_a_cleaning(
         clean_now(catalog)
         assert dict(other.snapshot().scan()) == states[-1]
         assert other.snapshot().get("k/never") is None
+
+
+@pytest.mark.parametrize("asks", ["before", "after"])
+def test_a_handle_whose_checkpoint_came_second_survives_a_cleaning(
+    catalog: Catalog, other: Catalog, storage: Storage, asks: str
+) -> None:
+    """The checkpoint that was stored is built upon another one, of other files, and a cleaning keeps only those."""
+    other.snapshot()  # stands on the empty state from here on
+    fill_unevenly(catalog)
+    with other.transaction() as tx:  # the last of its group: makes the checkpoint, of all keys
+        tx.put("last", 1)
+    expected = dict(Catalog(storage).snapshot().scan())
+    assert catalog.checkpoint() == 127
+    if asks == "before":
+        assert dict(catalog.snapshot().scan()) == expected
+    with catalog.transaction() as open_before:
+        assert clean_now(other) == 127
+        assert dict(open_before.scan()) == expected
+    assert dict(catalog.snapshot().scan()) == expected
+    assert len(paths(storage, "segments")) == 1
+
+
+def test_a_handle_on_a_checkpoint_that_was_made_anew_reads_the_new_one(
+    catalog: Catalog, other: Catalog, storage: Storage
+) -> None:
+    fill_unevenly(catalog)
+    catalog.transact(lambda tx: tx.put("last", 1))
+    expected = dict(catalog.snapshot().scan())
+    reader = Catalog(storage)
+    assert reader.snapshot().slot == 127  # and no file of the checkpoint was read
+    lost = paths(storage, "segments")
+    assert len(lost) == 2
+    for path in [checkpoint_path(63), *lost]:
+        storage.delete(path)
+    assert clean_now(Catalog(storage)) == 127  # of one file now
+    assert not set(paths(storage, "segments")) & set(lost)
+    assert dict(reader.snapshot().scan()) == expected

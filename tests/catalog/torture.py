@@ -87,7 +87,11 @@ def look(catalog: Catalog, name: str, chance: random.Random) -> Any:
 
 
 def run(storage: Any, folder: Path, *, processes: int, seconds: float, kill_every_s: float) -> int:
-    """Run workers, kill one at a random instant again and again, and start another; how many were killed."""
+    """Run workers, kill one at a random instant again and again, and start another; how many were killed.
+
+    A worker is killed when it has begun a transaction, and the time runs from when all have: on a busy machine they
+    would die while they import, and nothing would be tested.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "storage").write_bytes(pickle.dumps(storage))
     prepare(Catalog(storage))
@@ -95,13 +99,22 @@ def run(storage: Any, folder: Path, *, processes: int, seconds: float, kill_ever
     def start(number: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, __file__, str(folder), str(number)])
 
+    def wait_until_begun(number: int) -> None:
+        diary = folder / f"diary-{number}-{workers[number].pid}"
+        while not (diary.exists() and diary.stat().st_size):
+            assert workers[number].poll() is None, "a worker failed"
+            time.sleep(0.01)
+
     workers = [start(number) for number in range(processes)]
     killed, chance = 0, random.Random()
-    end = time.monotonic() + seconds
     try:
+        for number in range(processes):
+            wait_until_begun(number)
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
-            time.sleep(chance.random() * 2 * kill_every_s)
             number = chance.randrange(processes)
+            wait_until_begun(number)
+            time.sleep(chance.random() * 2 * kill_every_s)
             assert workers[number].poll() is None, "a worker failed"
             workers[number].kill()
             assert workers[number].wait() == -signal.SIGKILL
