@@ -81,6 +81,8 @@ _BUILTIN_TYPES = {
 
 _PLAIN_TYPES = (type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, type)
 
+_later_codecs: dict[str, str] = {}
+_later_types: dict[str, str] = {}
 _codecs: dict[str, Codec] = {}
 _rules: dict[type, Rule | None] = dict.fromkeys(_PLAIN_TYPES)
 _rules_by_name: dict[str, Rule] = {}
@@ -111,10 +113,21 @@ def register(codec: Codec, *types: type | str, when: Predicate | None = None) ->
         _predicates[:] = [known for known in _predicates if known.codec.name != codec.name] + [rule]
 
 
+def register_lazily(name: str, codec: str, kind: str) -> None:
+    """The same for a codec `module:Class` of ours in a room above, imported when a value of that type, or an entry that
+    names it, turns up."""
+    _later_codecs[name] = codec
+    _later_types[kind] = name
+
+
 def _check_registration(codec: Codec, types: tuple[type | str, ...], when: Predicate | None) -> None:
     name = codec.name
     other = _codecs.get(name)
-    if name in _BUILTIN_CODECS or (other is not None and type(other).__qualname__ != type(codec).__qualname__):
+    if (
+        name in _BUILTIN_CODECS
+        or name in _later_codecs
+        or (other is not None and type(other).__qualname__ != type(codec).__qualname__)
+    ):
         raise AlreadyExistsError(
             f"Registering codec '{name}' failed: the name is taken. Give the codec another name.", name=name
         )
@@ -130,7 +143,7 @@ def _check_registration(codec: Codec, types: tuple[type | str, ...], when: Predi
 
 def known() -> list[str]:
     """The names of all codecs, sorted."""
-    return sorted(_BUILTIN_CODECS.keys() | _codecs.keys())
+    return sorted(_BUILTIN_CODECS.keys() | _later_codecs.keys() | _codecs.keys())
 
 
 def codec_named(name: str) -> Codec:
@@ -142,9 +155,10 @@ def codec_named(name: str) -> Codec:
 
 
 def _load_builtin(name: str) -> Codec:
-    if name not in _BUILTIN_CODECS:
+    where = _BUILTIN_CODECS.get(name) or _later_codecs.get(name)
+    if where is None:
         raise not_here(name, f"no codec of that name is registered (there are {', '.join(known())})")
-    module, _, attribute = _BUILTIN_CODECS[name].partition(":")
+    module, _, attribute = where.partition(":")
     codec: Codec = getattr(importlib.import_module(module), attribute)()
     _codecs[name] = codec
     return codec
@@ -183,4 +197,4 @@ def _builtin_codec(name: str) -> str | None:
     if name.startswith("pyarrow.lib.") and name.endswith("Array"):
         # Arrow has a class for each type of array.
         return "arrow"
-    return _BUILTIN_TYPES.get(name)
+    return _BUILTIN_TYPES.get(name) or _later_types.get(name)

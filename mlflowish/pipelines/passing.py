@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from mlflowish.codecs import decode
-from mlflowish.errors import MlflowishError, ResultGoneError, UncacheableError
+from mlflowish.errors import MlflowishError, NotFoundError, ResultGoneError, StorageError, UncacheableError
 from mlflowish.pipelines.closed import are_plain, asks_for_parts, closed_steps, node_places
 from mlflowish.pipelines.packing import unpack
 from mlflowish.pipelines.shape import shape_of
@@ -50,7 +50,7 @@ def whole_key(
             return closed
     try:
         shape = shape_of(trace, group)
-    except UncacheableError:
+    except (UncacheableError, NotFoundError, StorageError):  # a file has vanished: the call that wants it will tell
         return None
     return None if shape is None else bytes(blake3(b"mlf1.whole" + identity.key + shape).digest(length=16))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import MlflowishError
+from mlflowish.pipelines.folding import FOLDED_FROM
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.nodes import Node, index_of
 from mlflowish.pipelines.passing import whole_key
@@ -15,7 +18,10 @@ from mlflowish.pipelines.trace import CALL, CHOOSE, JOIN, MAP, Spec, Trace
 from mlflowish.pipelines.whole import Whole
 from mlflowish.steps.explaining import explain_identity
 from mlflowish.steps.fanout import rows_of
-from mlflowish.steps.reference import Reference, identify_by_reference, items_of, load_all
+from mlflowish.steps.reference import Known, Reference, identify_by_reference, items_of, load_all
+from mlflowish.store import File
+from mlflowish.store.distant import is_known, trusting
+from mlflowish.units.sequence import files_in
 
 if TYPE_CHECKING:
     from mlflowish.pipelines.definition import Pipeline
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 
 HIT, RUN, UNKNOWN, SKIPPED = "hit", "run", "unknown", "skipped"
 _SHOWN = 200
+_NAMED = 3  # units that have to run
 _EXPLAINED = 20  # reasons that are looked for when a plan is shown: each compares with what is stored of the step
 UNSETTLED: Any = type("Unsettled", (), {"__repr__": lambda self: "<not known yet>"})()
 
@@ -31,9 +38,9 @@ UNSETTLED: Any = type("Unsettled", (), {"__repr__": lambda self: "<not known yet
 @dataclass(slots=True)
 class PlannedNode:
     """One node of a plan. `state`: "hit" (its result is stored), "run", "unknown" (it depends on what has to run
-    first), "skipped" (in a branch that will not be chosen). `items`: for `map` over a stored list, how many items are
-    in which state. `duration_s`: of the stored result. `pipeline`: the nested pipeline that it belongs to, "" for the
-    outermost."""
+    first, or on a remote file that nobody has read), "skipped" (in a branch that will not be chosen). `items`: for
+    `map` over a result, how many items are in which state. `unit`: the name of the unit, of a `map` over units.
+    `duration_s`: of the stored result. `pipeline`: the nested pipeline that it belongs to, "" for the outermost."""
 
     index: int
     label: str
@@ -47,7 +54,9 @@ class PlannedNode:
     items: dict[str, int] = field(default_factory=dict)
     reason: str = ""
     pipeline: str = ""
+    unit: str = ""
     _explain: Any = field(default=None, repr=False)
+    _batch: Any = field(default=None, repr=False)
 
     @property
     def explanation(self) -> Explanation | None:
@@ -113,20 +122,29 @@ class Plan:
         return len(self.nodes)
 
     def _head(self) -> str:
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(self.counts().items()))
+        counts = _counted(self.counts())
         whole = "; all of it is passed in one look-up" if self.is_whole_hit else ""
         return f"{self.pipeline}: {len(self.nodes)} nodes{': ' + counts if counts else ''}{whole}"
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         rows, explained = [], 0
-        for node in self.nodes[:_SHOWN]:
+        for nodes in self._alike()[:_SHOWN]:
+            node = nodes[0]
+            place = f"{os.path.basename(node.file)}:{node.line}"
+            if len(nodes) > 1:
+                rows.append((_state_of(nodes), _label_of(nodes), place, _told(nodes)))
+                continue
             why = node.reason
             if node.state == RUN and not why and explained < _EXPLAINED:
                 explained += 1
                 why = node.why
-            items = ", ".join(f"{count} {state}" for state, count in sorted(node.items.items()))
-            rows.append((node.state, node.label, f"{os.path.basename(node.file)}:{node.line}", items or why))
+            rows.append((node.state, node.label, place, _counted(node.items) or why))
         return rows
+
+    def _alike(self) -> list[list[PlannedNode]]:
+        """The nodes, those of one `map` together if they are many."""
+        groups = [list(nodes) for _, nodes in itertools.groupby(self.nodes, lambda node: id(node._batch or node))]
+        return [part for nodes in groups for part in ([nodes] if len(nodes) >= FOLDED_FROM else [[n] for n in nodes])]
 
     def __str__(self) -> str:
         rows = self._rows()
@@ -135,8 +153,8 @@ class Plan:
             "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
             for row in rows
         ]
-        if len(self.nodes) > _SHOWN:
-            lines.append(f"  and {len(self.nodes) - _SHOWN} more")
+        if (more := len(self._alike()) - _SHOWN) > 0:
+            lines.append(f"  and {more} more")
         return "\n".join([self._head(), *lines])
 
     def __repr__(self) -> str:
@@ -160,10 +178,13 @@ def plan(pipeline: Pipeline[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     trace = Trace(pipeline)
     trace.body(args, kwargs)
     identity = pipeline.identify(args, kwargs)
-    key = whole_key(identity, trace, trace.groups[0], args, kwargs)
+    with trusting(trace.looks):
+        is_read = all(rows.are_read() for rows in trace.listed)
+        key = whole_key(identity, trace, trace.groups[0], args, kwargs) if is_read else None
     whole = Whole(pipeline.store, trace, identity, key, inside=None)
     planner = _Planner(pipeline, trace)
-    planner.all_nodes()
+    with trusting(trace.looks):
+        planner.all_nodes()
     return Plan(pipeline.label, planner.nodes, is_whole_hit=whole.look_up(put_back=False) is not None)
 
 
@@ -197,14 +218,15 @@ class _Planner:
     def _planned(self, number: int, spec: Spec) -> PlannedNode:
         needs = tuple(dict.fromkeys(need for dep in spec.deps for need in self._needs[dep]))
         node = PlannedNode(number, spec.label, spec.step.name, spec.file, spec.line, UNKNOWN, needs)
-        node.pipeline = self._trace.pipeline_of(spec.group)
+        node.pipeline, node.unit, node._batch = self._trace.pipeline_of(spec.group), spec.unit, spec.batch
         if self._is_left_out(spec.group):
             node.state, node.reason = SKIPPED, "in a branch that will not be chosen"
             return node
         open_gate = next((gate for gate in self._gates(spec.group) if self._results[gate] is UNSETTLED), None)
         args, kwargs = self._filled(spec.args), self._filled(spec.kwargs)
-        waits = [self._trace.specs[need].label for need in needs if self._results[need] is UNSETTLED]
-        if open_gate is not None or _has_unsettled((args, kwargs)):
+        if open_gate is not None or _waits(spec, args, kwargs):
+            missing = (self._trace.specs[need] for need in needs if _has_unsettled(self._results[need]))
+            waits = list(dict.fromkeys(spec.label for spec in missing))
             what = "the condition of mf.when" if open_gate is not None and not waits else ", ".join(waits[:3])
             node.reason = f"depends on {what}, which has to run first"
             return node
@@ -222,6 +244,9 @@ class _Planner:
     def _look_up(self, node: PlannedNode, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Its reference, if it is stored."""
         step = spec.step
+        if any(not is_known(file.path, file.storage_options) for file in _far_files((args, kwargs))):
+            node.reason = "it is called with a remote file that nobody has read yet"
+            return UNSETTLED
         identity = identify_by_reference(step, args, kwargs)
         node.key = identity.hex
         node.state = RUN
@@ -241,13 +266,12 @@ class _Planner:
         results = []
         for row in rows_of(spec.step.name, loaded):
             one = PlannedNode(node.index, node.label, node.step, node.file, node.line, UNKNOWN)
-            results.append(self._look_up(one, spec, (*first, *row), common))
+            is_waiting = _has_unsettled(row)
+            results.append(UNSETTLED if is_waiting else self._look_up(one, spec, (*first, *row), common))
             node.items[one.state] = node.items.get(one.state, 0) + 1
             node._explain = node._explain or one._explain
-        is_hit = node.items.get(HIT, 0) == len(results)
-        node.state = HIT if is_hit else RUN
-        if is_hit:
-            self._results[node.index] = results
+        node.state = next((state for state in (RUN, UNKNOWN) if state in node.items), HIT)
+        self._results[node.index] = results
 
     def _choose(self, number: int, spec: Spec) -> None:
         condition = self._filled(spec.args[0])
@@ -283,6 +307,50 @@ class _Planner:
         if kind is dict:
             return {name: self._filled(member) for name, member in value.items()}
         return kind(self._filled(member) for member in value) if kind in (list, tuple) else value
+
+
+def _waits(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Does it need what has to run first? A `map` needs the number of its items: each may be known by itself."""
+    if spec.kind != MAP:
+        return _has_unsettled((args, kwargs))
+    first, iterables, common = args
+    return _has_unsettled((first, common)) or any(items is UNSETTLED for items in iterables)
+
+
+def _far_files(value: Any) -> Iterator[File]:
+    """The remote files in the arguments of a call, as far as units have them."""
+    if type(value) is Known:
+        yield from _far_files(value.value)
+    elif type(value) is dict:
+        yield from _far_files(list(value.values()))
+    elif type(value) in (list, tuple):
+        for member in value:
+            yield from _far_files(member)
+    else:
+        yield from (file for file in files_in(value) if not file.is_local)
+
+
+def _state_of(nodes: list[PlannedNode]) -> str:
+    states = {node.state for node in nodes}
+    return next(state for state in (RUN, UNKNOWN, HIT, SKIPPED) if state in states)
+
+
+def _label_of(nodes: list[PlannedNode]) -> str:
+    return f"{nodes[0].step.rpartition('.')[2]} ×{len(nodes):,}"
+
+
+def _told(nodes: list[PlannedNode]) -> str:
+    """How many nodes of a `map` are in which state, and which have to run: `997 hit, 3 run (a.txt, b.txt, c.txt)`."""
+    counts: dict[str, int] = {}
+    for node in nodes:
+        counts[node.state] = counts.get(node.state, 0) + 1
+    new = [node.unit for node in nodes if node.state in (RUN, UNKNOWN) and node.unit]
+    named = f" ({', '.join(new[:_NAMED])}{', ...' if len(new) > _NAMED else ''})" if new else ""
+    return _counted(counts) + named
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
 def _has_unsettled(value: Any) -> bool:

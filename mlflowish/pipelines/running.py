@@ -24,6 +24,7 @@ from mlflowish.steps.noting import tell
 from mlflowish.steps.reference import load_all
 from mlflowish.store import Store
 from mlflowish.store.context import CallNote
+from mlflowish.store.distant import trusting
 from mlflowish.tracking import Run, start_run
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ class _Work:
                 return found[0], True
             self._trace = trace = Trace(pipeline)
             trace.body(self._args, self._kwargs)
-            whole_name = whole_key(identity, trace, trace.groups[0], self._args, self._kwargs)
+            for rows in trace.listed:
+                rows.all_read()
+            with trusting(trace.looks):
+                whole_name = whole_key(identity, trace, trace.groups[0], self._args, self._kwargs)
             key = whole_name.hex() if whole_name is not None else None
             whole = Whole(store, trace, identity, whole_name, inside=outer)
             passed = whole.look_up()

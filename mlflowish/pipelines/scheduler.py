@@ -6,15 +6,12 @@ One thread decides, the one that called the pipeline. Workers compute, and say s
 from __future__ import annotations
 
 import concurrent.futures
-import threading
-from collections import deque
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from mlflowish.errors import MlflowishError, ResultGoneError
-from mlflowish.executors import Executor, Future, ThreadExecutor
+from mlflowish.executors import Executor, Future
 from mlflowish.pipelines.apart import Apart
+from mlflowish.pipelines.dispatch import Dispatch, Parcel, raised
 from mlflowish.pipelines.endings import Failure
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.observing import CACHED, DONE, RUNNING
@@ -32,11 +29,8 @@ from mlflowish.steps.reference import (
     items_of,
     load_all,
 )
-from mlflowish.steps.remote import Departure
-from mlflowish.steps.running import interrupt
 from mlflowish.store import Store
-
-_AHEAD = 4  # calls that are with the executor for each of its workers: so that none waits for us
+from mlflowish.store.distant import trusting
 
 
 class Scheduler:
@@ -47,17 +41,11 @@ class Scheduler:
     ) -> None:
         self.progress = progress
         self.failures: list[Failure] = []
-        self._executor = executor
         self._in_process = executor.in_process
-        self._threads_here: ThreadExecutor | None = None
-        self._workers = executor.workers
-        self._most = _AHEAD * max(16, executor.workers)
         self._store = store
         self._whole = whole
         self._stop_at_failure = stop_at_failure
-        self._pending: deque[tuple[int, Miss]] = deque()
-        self._submitted: dict[int, Future] = {}
-        self._events: SimpleQueue[tuple[int, concurrent.futures.Future[Any]]] = SimpleQueue()
+        self._looks = progress.trace.looks
         self._computing: dict[bytes, int] = {}  # the key of a call that is computed now -> its spec
         self._key_of: dict[int, bytes] = {}
         self._twins: dict[int, list[int]] = {}  # specs that are the same call as one that is computed now
@@ -65,11 +53,8 @@ class Scheduler:
         self._repaired: set[int] = set()
         self._repairing: dict[int, list[int]] = {}  # a spec that is computed anew -> those that need it
         self._files = WrittenFiles(progress.specs, store)
-        self._apart = Apart()
-        self._threads: dict[int, int] = {}
-        self._guard = threading.Lock()
         # Inside a step this thread is one of the workers: it lends a hand, or a small pool would wait for ever.
-        self._helps = whole.is_inside_a_step and self._in_process
+        self._calls = Dispatch(executor, Apart().compute, helps=whole.is_inside_a_step and executor.in_process)
 
     def run(self) -> None:
         """Until nothing is left to do. What fails is in `failures`; only interruptions are raised."""
@@ -77,16 +62,15 @@ class Scheduler:
             while True:
                 self._resolve_ready()
                 self._submit_pending()
-                if self._submitted:
-                    self._take(*self._next_event())
-                elif not self.progress.ready and not self._pending:
+                if self._calls.are_away:
+                    self._take(*self._calls.next_back())
+                elif not self.progress.ready and self._calls.are_all_sent:
                     break
-            if self._threads_here is not None:
-                self._threads_here.shutdown()
+            self._calls.end()
             if not self.failures:
                 self.progress.check_complete()
         except BaseException:
-            self._abandon()
+            self._calls.abandon()
             raise
 
     def load(self, value: Any) -> Any:
@@ -107,7 +91,7 @@ class Scheduler:
 
     def _resolve_ready(self) -> None:
         ready = self.progress.ready
-        while ready and len(self._pending) < self._most:
+        while ready and not self._calls.are_enough:
             number = ready.popleft()
             if self.progress.has_ended(number):
                 continue  # with the nested pipeline that it is part of
@@ -116,10 +100,23 @@ class Scheduler:
                 self._resolve_call(number, spec)
             else:
                 self._resolve_other(number, spec)
-            if self._submitted:
-                self._take_finished()
-            if self._pending and len(self._submitted) < self._workers:
+            while (back := self._calls.back()) is not None:
+                self._take(*back)
+            if self._calls.are_wanted:
                 self._submit_pending()  # no worker waits while we look the others up
+
+    def _submit_pending(self) -> None:
+        while (parcel := self._calls.next_parcel(fills=bool(self.progress.ready))) is not None:
+            for number, _ in parcel:
+                self.progress.enter_state(number, RUNNING)
+            number, miss = parcel[0]
+            self._whole.use_frame_of(self.progress.specs[number].group)
+            # A worker would find a result that is stored, and is lost.
+            is_away = number not in self._repairing
+            try:
+                self._calls.send(parcel, miss.step, is_away=is_away)
+            except Exception as error:  # noqa: BLE001  as above: it cannot travel, or wants more than there is
+                self._failed_together(parcel, error)
 
     def _resolve_call(self, number: int, spec: Spec) -> None:
         try:
@@ -128,7 +125,7 @@ class Scheduler:
                 self.progress.finish(number, args[0][args[1]], DONE)
                 return
             self._whole.use_frame_of(spec.group)
-            found = find_by_reference(spec.step, args, kwargs)
+            found = self._found(spec, args, kwargs)
         except Exception as error:  # noqa: BLE001  whatever it is belongs to this call; the others go on
             self._failed(number, error)
             return
@@ -136,6 +133,16 @@ class Scheduler:
             self._ended(number, found)
         else:
             self._compute(number, found)
+
+    def _found(self, spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome | Miss:
+        """What is stored of a call. A hit trusts what was said of a file when the body listed it; a call that runs asks
+        again."""
+        if self._looks and spec.batch is not None and not spec.deps:
+            with trusting(self._looks):
+                found = find_by_reference(spec.step, args, kwargs)
+            if isinstance(found, Outcome) or not self._in_process:
+                return found
+        return find_by_reference(spec.step, args, kwargs)
 
     def _compute(self, number: int, miss: Miss) -> None:
         key = miss.identity.key
@@ -146,7 +153,7 @@ class Scheduler:
             self._computing[key] = number
             self._key_of[number] = key
         self.progress.mark_stale(number)
-        self._pending.append((number, miss))
+        self._calls.add(number, miss, self.progress.specs[number].batch)
 
     def _resolve_other(self, number: int, spec: Spec) -> None:
         progress = self.progress
@@ -171,10 +178,15 @@ class Scheduler:
     def _items_of(self, spec: Spec) -> list[Spec]:
         first, iterables, common = self.progress.filled(spec.args)
         loaded = tuple(items_of(items, self._store) for items in iterables)
+        rows = rows_of(spec.step.name, loaded)
+        if rows.looks:
+            rows.all_read()
+            self._looks.update(rows.looks)
         specs = []
-        for place, row in enumerate(rows_of(spec.step.name, loaded)):
-            made = Spec(CALL, f"{spec.label.removesuffix('.map')}[{place}]", spec.step, (*first, *row), common, ())
-            made.file, made.line, made.group = spec.file, spec.line, spec.group
+        for place, row in enumerate(rows):
+            label = f"{spec.label.removesuffix('.map')}[{rows.name_of(place) or place}]"
+            made = Spec(CALL, label, spec.step, (*first, *row), common, ())
+            made.file, made.line, made.group, made.batch = spec.file, spec.line, spec.group, spec.batch
             specs.append(made)
         return specs
 
@@ -197,75 +209,19 @@ class Scheduler:
         self.progress.leave_out(self.progress.trace.groups[spec.opens[1 - chosen]])
         self.progress.finish(number, chosen)
 
-    # -- at the executor ---------------------------------------------------------------------------
-
-    def _submit_pending(self) -> None:
-        # Whatever has ended is looked at first: it may be a reason to submit nothing more.
-        while self._pending and len(self._submitted) < self._most and self._events.empty():
-            self._submit(*self._pending.popleft())
-
-    def _submit(self, number: int, miss: Miss) -> None:
-        self.progress.enter_state(number, RUNNING)
-        self._whole.use_frame_of(self.progress.specs[number].group)
-        try:
-            future = self._submitted[number] = self._sent(number, miss)
-        except Exception as error:  # noqa: BLE001  as above: it cannot travel, or wants more than there is
-            self._failed(number, error)
-            return
-        future.add_done_callback(lambda ended: self._events.put((number, ended)))
-
-    def _sent(self, number: int, miss: Miss) -> Future:
-        step = miss.step
-        if self._in_process or number in self._repairing:  # a worker would find what is stored, and is lost
-            executor = self._executor if self._in_process else self._here()
-            work = self._in_thread(number, lambda: self._apart.compute(miss))
-            return executor.submit(work, resources=step.options.resources)
-        departure = Departure(step, [(miss.args, miss.kwargs)], self._executor.on_mismatch)
-        departure.is_single = True
-        return self._executor.submit(departure, resources=step.options.resources)
-
-    def _here(self) -> Executor:
-        self._threads_here = self._threads_here or ThreadExecutor(1)
-        return self._threads_here
-
-    def _in_thread(self, number: int, compute: Callable[[], Outcome]) -> Callable[[], Outcome]:
-        def work() -> Outcome:
-            self._threads[number] = threading.get_ident()
-            try:
-                return compute()
-            finally:
-                with self._guard:  # whoever interrupts us does it before this, or not at all
-                    self._threads.pop(number, None)
-
-        return work
-
-    def _next_event(self) -> tuple[int, concurrent.futures.Future[Any]]:
-        if self._helps:
-            try:
-                return self._events.get_nowait()
-            except Empty:
-                idle = next((future for future in self._submitted.values() if not _has_begun(future)), None)
-                if idle is not None:
-                    idle.run()
-        return self._events.get()
-
-    def _take_finished(self) -> None:
-        while True:
-            try:
-                number, future = self._events.get_nowait()
-            except Empty:
-                return
-            self._take(number, future)
-
-    def _take(self, number: int, future: concurrent.futures.Future[Any]) -> None:
-        del self._submitted[number]
+    def _take(self, parcel: Parcel, future: concurrent.futures.Future[Any]) -> None:
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
-            self._ended(number, future.raw() if isinstance(future, Future) else future.result())
+            result = future.raw() if isinstance(future, Future) else future.result()
+            for (number, _), outcome in zip(parcel, [result] if len(parcel) == 1 else result, strict=True):
+                if isinstance(outcome, Outcome):
+                    self._ended(number, outcome)
+                else:
+                    self._failed(number, raised(outcome))
         elif isinstance(error, Exception):
-            self._failed(number, error)
+            self._failed_together(parcel, error)
         else:
             raise error  # an interruption, or an exit, in the thread of the caller
 
@@ -303,10 +259,17 @@ class Scheduler:
         self.progress.fail(number, error)
         self._end_twins(number, error)
         if self._stop_at_failure:
-            self._pending.clear()
             self.progress.ready.clear()
-            for future in list(self._submitted.values()):
-                future.cancel()
+            self._calls.cancel()
+
+    def _failed_together(self, parcel: Parcel, error: Exception) -> None:
+        """A parcel failed as a whole: of a batch, one call may have ended the worker, or cannot travel; each by itself
+        shows which."""
+        if len(parcel) == 1:
+            self._failed(parcel[0][0], error)
+            return
+        for number, miss in parcel:
+            self._calls.add(number, miss)
 
     def _end_twins(self, number: int, error: Exception | None = None) -> None:
         """The calls that are equal to one that has ended are looked up, or fail as it did."""
@@ -333,23 +296,5 @@ class Scheduler:
         spec = self.progress.specs[number]
         args, kwargs = self.progress.filled(spec.args), self.progress.filled(spec.kwargs)
         miss = Miss(spec.step, args, kwargs, identify_by_reference(spec.step, args, kwargs))
-        self._pending.append((number, miss))
+        self._calls.add(number, miss)
         return True
-
-    def _abandon(self) -> None:
-        """Interrupted: nothing new starts, and what runs in our threads gives up as soon as it can."""
-        for future in self._submitted.values():
-            future.cancel()
-        for future in self._submitted.values():
-            if not self._in_process:
-                future.stop()  # what runs in a process of its own ends with that
-            elif isinstance(self._executor, ThreadExecutor):
-                self._executor.abandon(future)
-        with self._guard:
-            for thread in self._threads.values():
-                if thread != threading.get_ident():
-                    interrupt(thread)
-
-
-def _has_begun(future: Future) -> bool:
-    return future.running() or future.done()

@@ -11,6 +11,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
@@ -19,8 +20,11 @@ from mlflowish.pipelines.items import item
 from mlflowish.pipelines.nodes import Node, index_of, trace_of
 from mlflowish.steps.bound import check_class_is_there
 from mlflowish.steps.fanout import rows_of
+from mlflowish.steps.rows import Rows
 from mlflowish.steps.tracing import recorder
 from mlflowish.steps.wrapper import Step
+from mlflowish.store.distant import Look
+from mlflowish.units import Units
 
 if TYPE_CHECKING:
     from mlflowish.pipelines.definition import Pipeline
@@ -35,10 +39,18 @@ _DEEPEST = 100
 _INSIDE = ("mlflowish.steps.", "mlflowish.pipelines.")
 
 
-class Spec:
-    """One unit of work as the body wrote it; `deps` are the places of the specs that it waits for."""
+@dataclass(eq=False, slots=True)
+class Batch:
+    """What the calls of one `map` have in common: so many of them are submitted together."""
 
-    __slots__ = ("args", "deps", "file", "group", "kind", "kwargs", "label", "line", "opens", "step")
+    size: int
+
+
+class Spec:
+    """One unit of work as the body wrote it; `deps` are the places of the specs that it waits for, `batch` is that of
+    the `map` that it is of, or that it is, `unit` the name of what it is a call for."""
+
+    __slots__ = ("args", "batch", "deps", "file", "group", "kind", "kwargs", "label", "line", "opens", "step", "unit")
 
     def __init__(
         self, kind: str, label: str, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any], deps: tuple[int, ...]
@@ -51,6 +63,8 @@ class Spec:
         self.deps = deps
         self.group = 0
         self.opens: tuple[int, ...] = ()  # the groups whose gate or end it is
+        self.batch: Batch | None = None
+        self.unit = ""
         self.file = ""
         self.line = 0
 
@@ -100,6 +114,7 @@ class Trace:
         self.groups = [Group(pipeline, -1, -1, 0)]
         self.endings: list[Callable[[Any], Any]] = []
         self.unpacked: list[int] = []  # how many specs there were each time that a node was unpacked
+        self.listed: list[Rows] = []  # what the body goes over that has files far away
         self._group = 0
         self._given = Given()
 
@@ -117,34 +132,68 @@ class Trace:
 
     # -- what the body calls -----------------------------------------------------------------------
 
-    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
-        """A node for `step(*args, **kwargs)`."""
+    def call(
+        self,
+        step: Step[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        batch: Batch | None = None,
+        unit: str = "",
+    ) -> Node:
+        """A node for `step(*args, **kwargs)`; of a `map`, with the name of the unit if it has one."""
         found: dict[int, None] = {}
-        spec = Spec(CALL, step.name.rpartition(".")[2], step, self._taken(args, found), self._taken(kwargs, found), ())
+        label = step.name.rpartition(".")[2] + (f"[{unit}]" if unit else "")
+        spec = Spec(CALL, label, step, self._taken(args, found), self._taken(kwargs, found), ())
+        spec.batch, spec.unit = batch, unit
         return self._add_call(spec, found)
 
     def map(
-        self, step: Step[..., Any], first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]
+        self,
+        step: Step[..., Any],
+        first: tuple[Any, ...],
+        iterables: tuple[Any, ...],
+        common: dict[str, Any],
+        *,
+        batch: int,
     ) -> Any:
         """A node for the list of results when an iterable is a node; else a list with a node for each item."""
-        if "batch" in common and not step.identifier.binding.takes("batch"):
-            common = {
-                name: value for name, value in common.items() if name != "batch"
-            }  # each item is a call of its own
+        shared = Batch(batch)
         if not any(type(items) is Node for items in iterables):
-            return [self.call(step, (*first, *row), common) for row in rows_of(step.name, iterables)]
+            rows = rows_of(step.name, iterables)
+            if rows.looks:
+                self.listed.append(rows)
+            return [
+                self.call(step, (*first, *row), common, batch=shared, unit=rows.name_of(place))
+                for place, row in enumerate(rows)
+            ]
         found: dict[int, None] = {}
         taken = tuple(self._taken(each, found) for each in (first, iterables, common))
         spec = Spec(MAP, f"{step.name.rpartition('.')[2]}.map", step, taken, {}, ())
+        spec.batch = shared
         return self._add_call(spec, found, like=(*first, *iterables))
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """What servers said of the files that the body goes over, when it listed them."""
+        return {url: look for rows in self.listed for url, look in rows.looks.items()}
 
     def _add_call(self, spec: Spec, found: dict[int, None], like: tuple[Any, ...] | None = None) -> Node:
         self._place(spec)
         args, kwargs = (spec.args, spec.kwargs) if like is None else (like, spec.args[2])
+        binding = spec.step.identifier.binding
         try:
-            spec.step.identifier.binding.bind(*args, **kwargs)
+            if spec.kind == MAP and any(self._gives_units(node) for node in args):
+                binding.signature.bind_partial(*args, **kwargs)  # a unit may have several values
+            else:
+                binding.bind(*args, **kwargs)
         except TypeError as error:
-            raise self._wrong(spec, f"the arguments do not fit: {error}") from error
+            several = (
+                ""
+                if spec.kind != MAP
+                else (". If it goes over units with several values, annotate the step that returns them: -> mf.Units")
+            )
+            raise self._wrong(spec, f"the arguments do not fit: {error}{several}") from error
         check_class_is_there(spec.step, args, kwargs)
         return Node(self, self._add(spec, found))
 
@@ -170,15 +219,23 @@ class Trace:
     def parts_of(self, node: Node) -> int | None:
         """How many parts the result has by the annotation of its step: `-> tuple[A, B]`; None if that says nothing."""
         self.unpacked.append(len(self.specs))
+        annotation = self._hint_of(node)
+        parts = typing.get_args(annotation) if typing.get_origin(annotation) is tuple else ()
+        return len(parts) if parts and Ellipsis not in parts else None
+
+    def _gives_units(self, value: Any) -> bool:
+        """Does the annotation of its step say that the result is units?"""
+        return type(value) is Node and self._hint_of(value) is Units
+
+    def _hint_of(self, node: Node) -> Any:
+        """What its step is annotated to return, None if that says nothing."""
         spec = self.specs[index_of(node)]
         if spec.kind != CALL or spec.step is item:
             return None
         try:
-            annotation = typing.get_type_hints(spec.step.fn).get("return")
+            return typing.get_type_hints(spec.step.fn).get("return")
         except Exception:  # noqa: BLE001  hints are the user's code, and may name what is not there at run time
             return None
-        parts = typing.get_args(annotation) if typing.get_origin(annotation) is tuple else ()
-        return len(parts) if parts and Ellipsis not in parts else None
 
     def nested(self, pipeline: Pipeline[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a pipeline inside this one: its nodes are ours, behind a gate."""

@@ -14,7 +14,7 @@ from mlflowish.steps.calls import Call
 from mlflowish.steps.fanout import rows_of
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.job import Job
-from mlflowish.steps.mapping import checked
+from mlflowish.steps.mapping import checked, without_batch
 from mlflowish.steps.options import Options
 from mlflowish.steps.rows import Rows
 from mlflowish.steps.running import pause_s, seeding, timed_out
@@ -84,8 +84,9 @@ class AsyncStep(Step[..., Any]):
 
     def map_bound(self, first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]) -> Any:
         """`map`, with `first` in front of the arguments of every call."""
+        size, common = without_batch(self, common)
         if (tracing := recorder.get()) is not None:
-            return tracing.map(self, first, iterables, common)
+            return tracing.map(self, first, iterables, common, batch=size)
         rows = rows_of(self.name, iterables)
         return self._gathered(rows, [(*first, *row) for row in rows], common)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mlflowish.codecs import decode
+from mlflowish.codecs.registry import register_lazily
 from mlflowish.store import Entry, Store
+
+register_lazily("units", "mlflowish.units.storing:UnitsCodec", "mlflowish.units.sequence.Units")
 
 
 def load_value(store: Store, entry: Entry) -> Any:

@@ -34,11 +34,9 @@ def map_step(
 
     Equal items are submitted once: those that come later read back, as new objects, what the first has stored.
     """
-    size = 1
-    if "batch" in common and not step.identifier.binding.takes("batch"):
-        size, common = _checked_size(common["batch"]), {name: x for name, x in common.items() if name != "batch"}
+    size, common = without_batch(step, common)
     if (tracing := recorder.get()) is not None:  # a pipeline submits its calls as it sees fit
-        return cast(list[Any], tracing.map(step, first, iterables, common))
+        return cast(list[Any], tracing.map(step, first, iterables, common, batch=size))
     rows = Rows(step.name, iterables)
     mapping = _Mapping(step, common, rows, size)
     with rows.read_ahead() as ahead:
@@ -298,6 +296,14 @@ def _attempted(step: Step[..., Any], args: tuple[Any, ...], common: dict[str, An
         return step(*args, **common)
     except Exception as error:  # noqa: BLE001  raised by whoever asks for the result
         return _Raised(error)
+
+
+def without_batch(step: Step[..., Any], common: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """How many calls are submitted together, and what goes to every call: a step that has a parameter `batch` gets
+    it."""
+    if "batch" not in common or step.identifier.binding.takes("batch"):
+        return 1, common
+    return _checked_size(common["batch"]), {name: value for name, value in common.items() if name != "batch"}
 
 
 def _checked_size(size: Any) -> int:

@@ -8,7 +8,7 @@ bytes), or the digest may have changed since (code in the value was edited), the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.codecs import decode
@@ -195,8 +195,18 @@ def items_of(iterable: Any, store: Store) -> Any:
     """The items of a stored result, each knowing where it is from; anything else as it is."""
     if type(iterable) is not Reference:
         return iterable
+    from mlflowish.units import Unit, Units
+    from mlflowish.units.storing import fixed
+
+    def known(item: Any) -> Any:
+        if isinstance(item, Unit):  # each of its values is an argument
+            return replace(item, values=tuple(Known(value, iterable.key) for value in item.values))
+        return Known(item, iterable.key)
+
     loaded = iterable.load(store)
-    return [Known(item, iterable.key) for item in loaded] if isinstance(loaded, Iterable) else loaded
+    if isinstance(loaded, Units):
+        return fixed([known(unit) for unit in loaded.listed().units])
+    return [known(item) for item in loaded] if isinstance(loaded, Iterable) else loaded
 
 
 def described(name: str, value: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from mlflowish.errors import InvalidInputError
 from mlflowish.store import File
 from mlflowish.store.distant import Look, content_of, is_known, trusting
+from mlflowish.store.files import shown_path
 from mlflowish.units import Unit, Units
-from mlflowish.units.sequence import files_in, merged
+from mlflowish.units.sequence import files_in, is_read, merged
 
 _READERS = 16
 _ENDED: Any = object()
@@ -49,11 +50,24 @@ class Rows:
         """Reads what is to be identified and is known to nobody, several files at a time."""
         return ReadAhead(self.units or (), self.looks)
 
+    def are_read(self) -> bool:
+        """Are the contents of all files known without reading one? In a block that trusts `looks`."""
+        return all(map(is_read, self.units or ()))
+
+    def all_read(self) -> None:
+        """Come back when every file that nobody knew has been read, or cannot be."""
+        with self.read_ahead() as ahead:
+            for place in range(len(self.units or ())):
+                ahead.wait(place)
+
     def label(self, place: int) -> str:
         """How a row is called in messages."""
-        if self.units is None:
-            return f"index {place}"
-        return f"index {place} ({self.units[place].name})"
+        name = self.name_of(place)
+        return f"index {place} ({name})" if name else f"index {place}"
+
+    def name_of(self, place: int) -> str:
+        """The name of the unit of a row, without what a URL may have of passwords and signatures; "" if it has none."""
+        return "" if self.units is None else shown_path(self.units[place].name)
 
 
 class ReadAhead:

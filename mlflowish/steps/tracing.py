@@ -19,9 +19,16 @@ class Recorder(Protocol):
         """`step(*args, **kwargs)`, or `submit`."""
 
     def map(
-        self, step: Step[..., Any], first: tuple[Any, ...], iterables: tuple[Any, ...], common: dict[str, Any]
+        self,
+        step: Step[..., Any],
+        first: tuple[Any, ...],
+        iterables: tuple[Any, ...],
+        common: dict[str, Any],
+        *,
+        batch: int,
     ) -> Any:
-        """`step.map(*iterables, **common)`, with `first` in front of the arguments of every call."""
+        """`step.map(*iterables, **common)`, with `first` in front of the arguments of every call; `batch` of them are
+        submitted together."""
 
     def question(self, step: Step[..., Any], name: str) -> None:
         """`step.call`, `explain` and the like, which need values."""

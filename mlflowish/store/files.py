@@ -132,7 +132,7 @@ class File:
                 yield slab
 
     def __repr__(self) -> str:
-        return f"File({_shown(self.path)!r})"
+        return f"File({shown_path(self.path)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore_file, (self.path, self._options)
@@ -223,7 +223,7 @@ def _raise_unreadable(error: OSError) -> None:
     raise StorageError(f"Looking through {error.filename} failed: {error}", path=error.filename) from error
 
 
-def _shown(path: str) -> str:
+def shown_path(path: str) -> str:
     """The path, without what a URL may have of passwords and signatures."""
     if "://" not in path:
         return path

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.units.matching import By, Match, keys_of, matcher, ordered, title
-from mlflowish.units.sequence import Units, merged
+from mlflowish.units.sequence import Source, Units, merged
 from mlflowish.units.unit import Listing, Unit
 
 How = Literal["inner", "left", "outer"]
@@ -28,7 +28,7 @@ def cross(*inputs: Units) -> Units:
     >>> mf.cross(mf.files("*.txt"), mf.files("model.bin")).names
     ['a.txt + model.bin', 'b.txt + model.bin']
     """
-    return Units(partial(_crossed, _checked(inputs, "cross")), f"cross of {len(inputs)} inputs")
+    return _combined(partial(_crossed, inputs), inputs, "cross")
 
 
 def join(*inputs: Units, on: By = None, how: How = "inner") -> Units:
@@ -51,7 +51,7 @@ def join(*inputs: Units, on: By = None, how: How = "inner") -> Units:
     """
     if how not in ("inner", "left", "outer"):
         raise InvalidInputError(f"how is 'inner', 'left' or 'outer', found {how!r}", found=how)
-    return Units(partial(_joined, _checked(inputs, "join"), on, how), f"join of {len(inputs)} inputs")
+    return _combined(partial(_joined, inputs, on, how), inputs, "join")
 
 
 def group(*inputs: Units, by: By) -> Units:
@@ -66,7 +66,7 @@ def group(*inputs: Units, by: By) -> Units:
     subject=s1 ['s1-1.txt', 's1-2.txt']
     subject=s2 ['s2-1.txt']
     """
-    return Units(partial(_grouped, _checked(inputs, "group"), by), f"group of {len(inputs)} inputs")
+    return _combined(partial(_grouped, inputs, by), inputs, "group")
 
 
 def union(*inputs: Units) -> Units:
@@ -79,15 +79,21 @@ def union(*inputs: Units) -> Units:
     >>> mf.union(mf.files("*.txt"), mf.files("*.csv"), mf.files("a*")).names
     ['a.txt', 'b.csv']
     """
-    return Units(partial(_united, _checked(inputs, "union")), f"union of {len(inputs)} inputs")
+    return _combined(partial(_united, inputs), inputs, "union")
 
 
-def _checked(inputs: Sequence[Any], what: str) -> tuple[Units, ...]:
+def _combined(source: Source, inputs: Sequence[Any], what: str) -> Units:
     wrong = [item for item in inputs if not isinstance(item, Units)]
     if wrong or not inputs:
         found = f"found {type(wrong[0]).__name__}" if wrong else "found none"
+        if wrong and type(wrong[0]).__name__ == "Node":
+            found = (
+                f"found {wrong[0]!r}, which has not run yet in the body of its pipeline. Let a step take it, combine "
+                "it, and return the units: step.map(node) goes over them"
+            )
         raise InvalidInputError(f'{what} takes units, such as mf.files("*.csv") and mf.partitions(table): {found}')
-    return tuple(inputs)
+    is_fixed = all(units.is_fixed for units in inputs)
+    return Units(source, f"{what} of {len(inputs)} inputs", is_fixed=is_fixed)
 
 
 # -- cross ---------------------------------------------------------------------------------------------

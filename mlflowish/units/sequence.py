@@ -28,12 +28,14 @@ class Units(Sequence[Unit]):
     `union`.
 
     A sequence in a fixed order: `units[3]`, `units["data/a.csv"]`, `units[:10]`, `len(units)`. It is listed at the
-    first use; `map`, `preview` and `refresh` list it anew. Listing reads no content.
+    first use; `map`, `preview` and `refresh` list it anew. Listing reads no content. `is_fixed`: each listing gives the
+    same, because it is of what is in memory.
     """
 
-    def __init__(self, source: Source, shown: str) -> None:
+    def __init__(self, source: Source, shown: str, *, is_fixed: bool = False) -> None:
         self._source = source
         self._shown = shown
+        self.is_fixed = is_fixed
         self._listing: Listing | None = None
         self._places: dict[str, int] | None = None
 
@@ -67,7 +69,7 @@ class Units(Sequence[Unit]):
     def __getitem__(self, place: slice) -> Units: ...
     def __getitem__(self, place: int | str | slice) -> Unit | Units:
         if isinstance(place, slice):
-            return Units(partial(_sliced, self, place), f"{self._shown}[{_bounds(place)}]")
+            return Units(partial(_sliced, self, place), f"{self._shown}[{_bounds(place)}]", is_fixed=self.is_fixed)
         return self.listed().units[self._place_of(place) if isinstance(place, str) else place]
 
     def __contains__(self, wanted: object) -> bool:
@@ -97,7 +99,7 @@ class Units(Sequence[Unit]):
         """
         if not isinstance(keep, str) and not callable(keep):
             raise InvalidInputError(f"filter takes a pattern of names, or a function of a unit, found {keep!r}")
-        return Units(partial(_filtered, self, keep), f"{self._shown}.filter(...)")
+        return Units(partial(_filtered, self, keep), f"{self._shown}.filter(...)", is_fixed=self.is_fixed)
 
     def preview(self, step: Asked | None = None, /, **common: Any) -> Table:
         """What a `map` would go through now: a row for each unit with its name, keys and size. With a step also
@@ -123,6 +125,9 @@ class Units(Sequence[Unit]):
     def __mlf_digest__(self) -> list[tuple[str, tuple[Any, ...]]]:
         listing = self.listed_anew()
         return [(unit.name, unit.values) for unit in listing.units]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_listing": None, "_places": None}  # whoever gets it lists what is there then
 
 
 def size_of(unit: Unit) -> int | None:

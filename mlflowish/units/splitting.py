@@ -46,7 +46,8 @@ def partitions(table: Any, by: str | Sequence[str] | None = None, *, name: str =
         raise InvalidInputError('partitions of a table need columns to split it by: partitions(table, by="day")')
     if missing := [column for column in columns if column not in _columns_of(table)]:
         raise InvalidInputError(f"The table has no column {missing[0]!r}; it has {', '.join(_columns_of(table))}")
-    return Units(partial(_listed_table, split, table, columns, prefix), f"partitions by {', '.join(columns)}")
+    source = partial(_listed_table, split, table, columns, prefix)
+    return Units(source, f"partitions by {', '.join(columns)}", is_fixed=True)
 
 
 def _name(keys: Mapping[str, Any]) -> str:
