@@ -118,6 +118,25 @@ def run_fresh(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
+def test_nothing_draws_from_the_random_numbers_of_the_program() -> None:
+    """A thread of ours that drew one would change what a seeded program, or a seeded step, draws."""
+    kept = {PACKAGE / "steps" / "seeding.py"}  # which seeds them, and puts them back
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[0] not in EXEMPT | EXAMPLES and path not in kept
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "random"
+            and node.attr not in ("Random", "SystemRandom")
+        )
+        or (isinstance(node, ast.ImportFrom) and node.module == "random")
+    ]
+    assert found == []
+
+
 def test_importing_the_package_pulls_in_nothing_heavy() -> None:
     code = f"import sys, mlflowish; print([m for m in {HEAVY} if m in sys.modules])"
     assert run_fresh(code).strip() == "[]"

@@ -33,6 +33,7 @@ _MOST_TRIES = 200
 _TURN_AFTER = 2  # conflicts after which the threads of one process try one at a time
 _TURN_TIMEOUT_S = 1.0
 _log = logging.getLogger("mlflowish.catalog")
+_chance = random.SystemRandom()  # what the program has seeded is its own
 
 
 class Catalog:
@@ -145,7 +146,7 @@ class Catalog:
                     return result
                 finally:
                     tx.close()
-            time.sleep(random.random() * (0.002 if self.history.log.is_near else 0.02) * min(attempt + 1, 16))
+            time.sleep(_chance.random() * (0.002 if self.history.log.is_near else 0.02) * min(attempt + 1, 16))
         raise ConflictError(f"{last.message} It was tried {_MOST_TRIES} times.", **last.data) from last
 
     @contextlib.contextmanager

@@ -35,6 +35,7 @@ _MOST_SLOTS = 400  # lost in a row: with tens of writers that happens to nobody
 _RESOLVE_TRIES = 6
 _NEAR_PAUSE_S, _FAR_PAUSE_S = 0.002, 0.02
 _log = logging.getLogger("mlflowish.catalog")
+_chance = random.SystemRandom()  # what the program has seeded is its own
 
 
 class Conflict(Exception):
@@ -229,7 +230,7 @@ class Committer:
         is_absent = False
         for attempt in range(_RESOLVE_TRIES):
             if attempt:
-                time.sleep(random.random() * self._unit_s * 2**attempt)
+                time.sleep(_chance.random() * self._unit_s * 2**attempt)
             try:
                 if log.storage.put_if_absent(path, record):
                     return True
@@ -253,7 +254,7 @@ class Committer:
                 return self._known.is_void(slot, record_hash(record))
             except StorageError as error:
                 failure = error
-                time.sleep(random.random() * self._unit_s * 2**attempt)
+                time.sleep(_chance.random() * self._unit_s * 2**attempt)
         raise _unresolved(failure, path, self._known.log, is_absent=False)
 
     @property
@@ -261,7 +262,7 @@ class Committer:
         return _NEAR_PAUSE_S if self._known.log.is_near else _FAR_PAUSE_S
 
     def _pause(self, tries: int) -> None:
-        time.sleep(random.random() * self._unit_s * min(tries, 16))
+        time.sleep(_chance.random() * self._unit_s * min(tries, 16))
 
 
 def _choose(batch: list[Waiting], view: View) -> list[Waiting]:

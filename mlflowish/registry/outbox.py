@@ -35,6 +35,7 @@ GIVE_UP_S = 3 * 86_400.0  # it stays in the outbox, for `deliver` and for people
 ADOPT_EVERY_S = 60.0
 EXIT_S = 5.0
 _log = logging.getLogger("mlflowish.registry")
+_chance = random.SystemRandom()  # what the program has seeded is its own
 
 
 class _Owner:
@@ -267,7 +268,7 @@ class _Lane:
         """Growing, with jitter: half to all of 0.5 s, 1 s, 2 s, ... 5 min; ends when something is hurried."""
         longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(failures - 1, 20))
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._hurried), longest * random.uniform(0.5, 1.0))
+            self._changed.wait_for(lambda: bool(self._hurried), longest * _chance.uniform(0.5, 1.0))
 
 
 def courier_of(store: Store) -> Courier:

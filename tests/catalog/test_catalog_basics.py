@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import pickle
+import random
 import threading
 import time
 
@@ -125,7 +126,7 @@ def test_a_read_only_transaction_that_saw_an_old_state_is_a_conflict(catalog: Ca
 
 
 def test_the_function_runs_again_after_a_conflict(catalog: Catalog, other: Catalog) -> None:
-    seen = []
+    seen, state = [], random.getstate()
 
     def function(tx: Transaction) -> int:
         seen.append(tx.get("n", 0))
@@ -135,6 +136,7 @@ def test_the_function_runs_again_after_a_conflict(catalog: Catalog, other: Catal
 
     assert catalog.transact(function) == 2
     assert (seen, catalog.snapshot().get("n")) == ([0, 1], 2)
+    assert random.getstate() == state  # how long it waits in between is not drawn from the program's numbers
 
 
 def test_a_conflict_that_the_function_itself_raises_is_the_callers(catalog: Catalog) -> None:
