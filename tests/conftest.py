@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,21 @@ Place = tuple[str, dict[str, Any]]
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of whoever runs it."""
     os.environ["MLFLOWISH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def only_here() -> Callable[[Callable[..., Any], Callable[..., Any]], Callable[..., Any]]:
+    """`only_here(replacement, original)`: in the thread of the test what it puts in the place of a function that all
+    share, and the original in the threads that other tests have left behind."""
+    here = threading.get_ident()
+
+    def chosen(replacement: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            return (replacement if threading.get_ident() == here else original)(*arguments, **options)
+
+        return call
+
+    return chosen
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,13 @@ def slept(seconds: float, folder: str, name: str) -> tuple[float, float]:
     return began, time.time()
 
 
+@mf.step(cache=False)
+def held_up(folder: str, n: int) -> bool:
+    """Waits until there is a file `go`."""
+    wait_until((Path(folder) / "go").exists)
+    return True
+
+
 @mf.step
 def dies_once(folder: str) -> str:
     """Kills its process when it runs first."""
@@ -258,12 +265,13 @@ class ExecutorSuite:
     def test_what_has_not_begun_can_be_cancelled(self, executor: Executor, tmp_path: Path) -> None:
         if executor.workers < 2 and executor.in_process:
             pytest.skip("a serial executor has begun everything")
-        busy = [slept.submit(0.7, str(tmp_path), f"busy-{n}") for n in range(executor.workers)]
+        busy = [held_up.submit(str(tmp_path), n) for n in range(executor.workers)]
         waiting = slept.submit(busy[0], str(tmp_path), "never")
         assert waiting.cancel()
         assert waiting.cancelled()
         with pytest.raises(concurrent.futures.CancelledError):
             waiting.result(PATIENCE_S)
+        (tmp_path / "go").touch()
         assert all(future.result(PATIENCE_S) for future in busy)
         assert not (tmp_path / "never").exists()
 

@@ -86,11 +86,12 @@ def look(catalog: Catalog, name: str, chance: random.Random) -> Any:
     return [snapshot.slot, [value for _, value in snapshot.scan("account/")], len([*snapshot.scan("list/")])]
 
 
-def run(storage: Any, folder: Path, *, processes: int, seconds: float, kill_every_s: float) -> int:
+def run(storage: Any, folder: Path, *, processes: int, seconds: float, kill_every_s: float, at_least: int = 1) -> int:
     """Run workers, kill one at a random instant again and again, and start another; how many were killed.
 
     A worker is killed when it has begun a transaction, and the time runs from when all have: on a busy machine they
-    would die while they import, and nothing would be tested.
+    would die while they import, and nothing would be tested. It goes on until `at_least` so many transfers and entries
+    were acknowledged and one worker was killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "storage").write_bytes(pickle.dumps(storage))
@@ -111,7 +112,7 @@ def run(storage: Any, folder: Path, *, processes: int, seconds: float, kill_ever
         for number in range(processes):
             wait_until_begun(number)
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or not killed or acknowledged(folder) < at_least:
             number = chance.randrange(processes)
             wait_until_begun(number)
             time.sleep(chance.random() * 2 * kill_every_s)
@@ -125,6 +126,11 @@ def run(storage: Any, folder: Path, *, processes: int, seconds: float, kill_ever
             worker.kill()
             worker.wait()
     return killed
+
+
+def acknowledged(folder: Path) -> int:
+    """How many transactions were acknowledged that wrote something."""
+    return sum(is_done and saw is None for _, _, _, saw, is_done in read_diaries(folder))
 
 
 def judge(storage: Any, folder: Path) -> dict[str, int]:

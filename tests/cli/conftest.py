@@ -71,7 +71,7 @@ class Warm:
     def close(self) -> None:
         self._requests.close()
         self._answers.close()
-        self._process.wait(60)
+        self._process.wait(120)
 
 
 @pytest.fixture(scope="session")

@@ -23,17 +23,20 @@ def test_no_more_threads_than_asked_for_and_idle_ones_are_used_again():
     for _ in range(20):
         crew.submit(work)
     for _ in range(20):
-        assert done.acquire(timeout=20)
+        assert done.acquire(timeout=60)
     assert 1 <= len(seen) <= 3
     crew.end(wait=True)
-    one, alone = Crew(5), threading.Semaphore(0)
-    names = set()
+
+
+def test_a_thread_that_is_idle_is_used_again():
+    crew, done, names = Crew(5), threading.Semaphore(0), set()
     for _ in range(10):
-        one.submit(lambda: (names.add(threading.current_thread().name), alone.release()))
-        assert alone.acquire(timeout=20)
-        time.sleep(0.01)
-    assert len(names) <= 2
-    one.end(wait=True)
+        crew.submit(lambda: (names.add(threading.current_thread().name), done.release()))
+        assert done.acquire(timeout=60)
+        while not crew._idle._value:  # it says that it is done a moment before it is free
+            time.sleep(0.001)
+    assert len(names) == 1
+    crew.end(wait=True)
 
 
 def test_work_that_was_submitted_is_done_when_the_crew_has_ended():
@@ -48,7 +51,7 @@ def test_a_thread_survives_what_its_work_raises(caplog):
     crew, done = Crew(1), threading.Event()
     crew.submit(lambda: 1 / 0)
     crew.submit(done.set)
-    assert done.wait(20)
+    assert done.wait(60)
     assert "goes on with the next call" in caplog.text
     crew.end(wait=True)
 
@@ -60,9 +63,9 @@ def test_a_program_ends_after_what_it_submitted_unless_that_was_abandoned(tmp_pa
         "from pathlib import Path\n"
         "from mlflowish.executors import ThreadExecutor\n"
         "executor = ThreadExecutor(2)\n"
-        f"future = executor.submit(lambda: (time.sleep({60 if abandoned else 0.3}), Path('done').touch()))\n"
+        f"future = executor.submit(lambda: (time.sleep({600 if abandoned else 0.3}), Path('done').touch()))\n"
         "time.sleep(0.1)\n"
         f"{'executor.abandon(future)' if abandoned else ''}\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
     assert (tmp_path / "done").exists() is not abandoned

@@ -89,8 +89,8 @@ mf.use(sys.argv[1])
 def busy(kind):
     print("at work", os.getpid(), flush=True)
     if kind == "locked":
-        ctypes.PyDLL(None).sleep(100)  # holds the interpreter's lock: no Python code runs meanwhile
-    time.sleep(100)
+        ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock: no Python code runs meanwhile
+    time.sleep(1000)
 
 with mf.executor("processes", workers=2):
     futures = [busy.submit("python"), busy.submit("locked")]
@@ -117,7 +117,7 @@ def test_no_worker_outlives_its_driver(tmp_path, end):
         workers = [pid for pid in pids if pid != driver.pid]
         assert len(workers) == 2
         driver.send_signal(end)
-        assert driver.wait(60) != 0
+        assert driver.wait(90) != 0
         wait_until(lambda: not any(is_running(pid) for pid in workers))
 
 
@@ -154,13 +154,13 @@ def test_a_call_that_always_ends_its_process_fails_and_says_how(executor):
 def test_a_running_call_is_stopped_and_its_worker_replaced(executor, tmp_path):
     def endless():
         (tmp_path / "began").touch()
-        time.sleep(100)
+        time.sleep(1000)
 
     future = executor.submit(endless)
     wait_until((tmp_path / "began").exists)
     future.stop()
     with pytest.raises(CancelledError):
-        future.result(30)
+        future.result(90)
     assert executor.submit(lambda: 1).result() == 1
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journal_worlds import Wrapper, key_of, payload_of
@@ -275,7 +276,7 @@ class _Counting:
 
 
 def test_a_present_key_is_answered_without_asking_the_system_until_it_is_time_to_look(
-    local: Storage, open_journals: Open, monkeypatch: pytest.MonkeyPatch
+    local: Storage, open_journals: Open, monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any]
 ) -> None:
     journals = open_journals(local)
     for number in range(10):
@@ -288,8 +289,8 @@ def test_a_present_key_is_answered_without_asking_the_system_until_it_is_time_to
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("a system call")
 
-    monkeypatch.setattr(os, "stat", refuse)
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(os, "stat", only_here(refuse, os.stat))
+    monkeypatch.setattr("builtins.open", only_here(refuse, open))
     monkeypatch.setattr(LocalStorage, "list", refuse)
     assert [journals.get(key_of(number)) for number in range(11)] == [(payload_of(number),) for number in range(11)]
 

@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def test_parts_that_were_given_up_a_week_ago_are_collected(tmp_path, monkeypatch
 
 
 @pytest.fixture
-def aged(tmp_path, monkeypatch):
+def aged(tmp_path, monkeypatch, only_here):
     """Nine results, three of each of the last three days; the first of a day took longest to compute."""
     now = time.time() // 86_400 * 86_400 + 43_200
     store = mf.Store(tmp_path / "aged")
@@ -159,9 +160,8 @@ def aged(tmp_path, monkeypatch):
         for day in (3, 2, 1):
             for n in range(3):
                 monkeypatch.setattr("mlflowish.steps.writing.time.time", lambda d=day, n=n: now - d * 86_400 + n)
-                monkeypatch.setattr(
-                    "mlflowish.steps.job.time.perf_counter", iter([0.0, 0.0, 3.0 - n, 3.0 - n, 3.0 - n]).__next__
-                )
+                clock = iter([0.0, 0.0, 3.0 - n, 3.0 - n, 3.0 - n]).__next__
+                monkeypatch.setattr("mlflowish.steps.job.time.perf_counter", only_here(clock, perf_counter))
                 ramp(LARGE + 10 * day + n)
         monkeypatch.undo()
     return store

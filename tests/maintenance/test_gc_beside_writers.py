@@ -20,16 +20,20 @@ print("ready", flush=True)
 sys.stdin.readline()
 while not os.path.exists(sys.argv[2]):
     deleted += mf.gc(sys.argv[1], dry_run=False, grace=0).objects.count
+    if deleted:
+        open(sys.argv[3], "a").close()
 print(deleted)
 """
 
 
 def race(root: Path, *, writers: int, collectors: int, seconds: float) -> tuple[int, int]:
-    """How many calls were made, how many objects deleted; fails if any process did."""
-    commands = [[str(HERE / "busy_writer.py"), str(root), str(seed), str(seconds)] for seed in range(writers)]
-    end = root.with_name("end")
+    """How many calls were made, how many objects deleted; fails if any process did. It goes on until something was
+    deleted beside the writers, however busy the machine is."""
+    end, met = root.with_name("end"), root.with_name("met")
     end.unlink(missing_ok=True)
-    commands += [["-c", COLLECTOR, str(root), str(end)] for _ in range(collectors)]
+    met.unlink(missing_ok=True)
+    commands = [[str(HERE / "busy_writer.py"), str(root), str(seed), str(seconds), str(met)] for seed in range(writers)]
+    commands += [["-c", COLLECTOR, str(root), str(end), str(met)] for _ in range(collectors)]
     running = [
         subprocess.Popen([sys.executable, *command], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
         for command in commands

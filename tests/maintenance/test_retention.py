@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,7 +302,12 @@ def test_what_was_logged_after_long_stretches_of_hardware_alone_stays(store: mf.
     assert [payload for part in range(4) for payload in store.journals(POINTS).get(part_key(POINTS, key, part))] == []
 
 
-def test_in_a_bucket_records_go_with_a_later_call(moto_url, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_bucket_records_go_with_a_later_call(
+    moto_url, monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any]
+) -> None:
+    clock, clock_ns, later_s = time.time, time.time_ns, [0]
+    monkeypatch.setattr(time, "time", only_here(lambda: clock() + later_s[0], clock))
+    monkeypatch.setattr(time, "time_ns", only_here(lambda: clock_ns() + later_s[0] * 10**9, clock_ns))
     for name in ("CONSOLE", "HARDWARE", "SOURCE", "ENVIRONMENT"):
         monkeypatch.setenv(f"MLFLOWISH_{name}", "0")
     url, options = moto_url
@@ -309,12 +315,12 @@ def test_in_a_bucket_records_go_with_a_later_call(moto_url, monkeypatch: pytest.
         made = make("gone")
         mf.sync(store)
         mf.delete_run(made.run_id)
-        time.sleep(1.2)
-        report = mf.retain(store, dry_run=False, purge_after=0, grace=1)
+        later_s[0] += 4000
+        report = mf.retain(store, dry_run=False, purge_after=0, grace="1h")
         assert (report.counts, report.is_complete, report.removed_records) == ({PURGE: 1}, False, 0)
         assert not list(read_runs(store, deleted=True))
-        time.sleep(1.2)
-        later = mf.retain(store, dry_run=False, grace=1)
+        later_s[0] += 4000
+        later = mf.retain(store, dry_run=False, grace="1h")
         assert later.removed_records >= 3
         assert not read_points(mf.Store(f"{url}/retention", **options), made.run_id)
         store.close()

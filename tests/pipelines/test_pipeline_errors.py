@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import psutil
 import pytest
 
 import mlflowish as mf
+from mlflowish.testing.executor_suite import wait_until
 
 HERE = os.path.basename(__file__)
 
@@ -553,10 +555,10 @@ def quick(n):
 @mf.step
 def slow(n):
     # Not by arguments of the program: they would be part of the code, and each run another one.
-    Path(os.environ["FOLDER"], f"started-{n}").touch()
-    end = time.monotonic() + float(os.environ["SECONDS"])
+    Path(os.environ["FOLDER"], f"started-{n}-{os.getpid()}").touch()
+    end = time.monotonic() + (float(os.environ["SECONDS"]) if n >= int(os.environ["FROM"]) else 0)
     while time.monotonic() < end:
-        time.sleep(60.0 if os.environ.get("DEAF") else 0.02)  # one long call of C, or many short ones
+        time.sleep(600.0 if os.environ.get("DEAF") else 0.02)  # one long call of C, or many short ones
     return n
 
 @mf.pipeline
@@ -580,15 +582,15 @@ class Script:
         self.path = folder / "script.py"
         self.path.write_text(SCRIPT)
 
-    def environment(self, seconds):
+    def environment(self, seconds, first=0):
         named = {"FOLDER": str(self.folder), "KIND": self.kind, "SECONDS": str(seconds), "MLFLOWISH_STORE": self.store}
-        return {**os.environ, **named}
+        return {**os.environ, **named, "FROM": str(first)}
 
-    def begun(self, seconds, *, started):
-        """The program, when so many slow calls have started."""
+    def begun(self, seconds, *, started, first=0):
+        """The program, when so many slow calls have started; those before the `first` are quick."""
         command = [sys.executable, str(self.path)]
         process = subprocess.Popen(
-            command, env=self.environment(seconds), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env=self.environment(seconds, first), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         deadline = time.monotonic() + 120
         while len(list(self.folder.glob("started-*"))) < started:
@@ -596,6 +598,10 @@ class Script:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
         return process
+
+    def workers(self):
+        """The processes in which slow calls have started."""
+        return {int(path.name.rpartition("-")[2]) for path in self.folder.glob("started-*")}
 
     def finished(self):
         """How many calls are stored."""
@@ -612,9 +618,9 @@ class Script:
 def test_calls_that_nothing_can_interrupt_do_not_keep_an_interrupted_program_from_ending(tmp_path, monkeypatch):
     monkeypatch.setenv("DEAF", "yes")
     script = Script(tmp_path, "threads")
-    process = script.begun(60, started=2)
+    process = script.begun(600, started=2)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert "ended KILLED" in out
     assert process.returncode != 0
 
@@ -623,9 +629,9 @@ def test_calls_that_nothing_can_interrupt_do_not_keep_an_interrupted_program_fro
 @pytest.mark.parametrize("kind", ["threads", "serial"])
 def test_an_interrupted_pipeline_ends_promptly_keeps_what_is_finished_and_goes_on_from_there(tmp_path, kind):
     script = Script(tmp_path, kind)
-    process = script.begun(60, started=1)
+    process = script.begun(600, started=1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert "KeyboardInterrupt" in err
     assert process.returncode != 0
     assert "ended KILLED" in out
@@ -636,13 +642,20 @@ def test_an_interrupted_pipeline_ends_promptly_keeps_what_is_finished_and_goes_o
     assert "{'cached': 20, 'done': 40}" in script.run_to_its_end()
 
 
+def is_gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 @pytest.mark.parametrize("kind", [pytest.param("threads", marks=pytest.mark.nightly), "processes"])
 def test_a_driver_that_is_killed_in_the_middle_loses_nothing_that_was_finished(tmp_path, kind):
     script = Script(tmp_path, kind)
-    process = script.begun(0.2, started=6)
+    process = script.begun(600, started=6, first=4)
     process.kill()
     process.communicate(timeout=60)
-    time.sleep(1.0 if kind == "processes" else 0)  # what its workers had begun they may still have ended
+    wait_until(lambda: all(map(is_gone, script.workers())))  # what they had ended they may still store
     finished = script.finished()
-    assert 20 < finished < 60
+    assert 20 < finished <= 24
     assert f"{{'cached': {finished}, 'done': {60 - finished}}}" in script.run_to_its_end()

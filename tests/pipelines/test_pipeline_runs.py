@@ -207,17 +207,18 @@ def test_steps_that_run_pipelines_do_not_starve_a_small_pool(workers):
 
 
 def test_what_a_nested_pipeline_does_not_need_does_not_wait_for_its_other_arguments():
-    order = []
+    order, quick_is_done = [], threading.Event()
 
     @mf.step(cache=False)
     def slow():
-        time.sleep(0.3)
+        quick_is_done.wait(60)
         order.append("slow")
         return 1
 
     @mf.step(cache=False)
     def quick():
         order.append("quick")
+        quick_is_done.set()
         return 2
 
     @mf.pipeline
@@ -431,7 +432,7 @@ def test_retries_and_timeouts_hold_in_a_pipeline():
 
 
 def test_steps_run_at_the_same_time():
-    barrier = threading.Barrier(4, timeout=20)
+    barrier = threading.Barrier(4, timeout=90)
 
     @mf.step
     def meet(n):

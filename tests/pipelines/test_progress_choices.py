@@ -39,7 +39,7 @@ def test_how_long_steps_took_is_read_from_what_this_process_knows(store: mf.Stor
     found = past_durations(store, [name, never.name])
     assert list(found) == [name]
     assert len(found[name]) == 3
-    assert all(0.02 <= each < 2 for each in found[name])
+    assert all(0.02 <= each < 60 for each in found[name])
     store.compact()
     with mf.Store(store.url) as fresh:
         fresh.entries(bytes(16))  # a look-up: now it knows what is there

@@ -12,8 +12,17 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import logging, sys, time
+import logging, os, sys, threading, time
 import mlflowish as mf
+from mlflowish.pipelines.displays import lines, watcher
+
+# On a busy machine the clock says little. What is short is over before anything shows; of lines there is one, which
+# comes when some calls are done and before the last one is.
+if sys.argv[2] == "0.01":
+    watcher.ProgressWatcher.__init__.__kwdefaults__["appears_after_s"] = 600.0
+lines._FIRST_S = 600.0
+some, told, show = threading.Event(), threading.Event(), lines.Lines.show
+lines.Lines.show = lambda self, view: some.is_set() and (show(self, view), told.set())
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -24,6 +33,10 @@ def load(n):
 @mf.step
 def work(x, pause):
     time.sleep(pause)
+    if x == 5:
+        some.set()
+    if x == 9 and os.environ.get("WAITS"):
+        told.wait(60)
     if x == 2:
         # In one piece: another thread may write between a text and the end of its line.
         print("printed by two\\n", end="")
@@ -105,10 +118,10 @@ def screen(written: str) -> list[str]:
 
 
 def test_a_log_gets_few_lines_and_a_summary(script: Path) -> None:
-    done = run_piped(script, "10", "0.4")
+    done = run_piped(script, "10", "0.4", WAITS="yes")
     lines = done.stderr.splitlines()
     told = [line for line in lines if line.startswith("nightly")]
-    shown = r"nightly 0:0\d \d+ of 11: \d+ done, [^;]*\d running[^;]*; about \d+ s left; now work.*"
+    shown = r"nightly \d:\d\d \d+ of 11: \d+ done, [^;]*\d running[^;]*; about \d+ s left; now work.*"
     assert len([line for line in told if re.fullmatch(shown, line)]) == 1
     assert "nightly failed: work[4]: ValueError: four is right out" in told
     assert re.fullmatch(r"nightly failed: 10 done, 1 failed in \d+ s", told[-1])

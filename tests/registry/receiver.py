@@ -60,7 +60,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
-    def wait_for(self, count: int, timeout_s: float = 60.0) -> list[Received]:
+    def wait_for(self, count: int, timeout_s: float = 120.0) -> list[Received]:
         """What came, as soon as there is so much of it."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.received) >= count, timeout_s), self.received

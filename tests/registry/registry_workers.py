@@ -29,13 +29,15 @@ def promote(store, name, versions):
         say(version, before, time.time())
 
 
-def promote_unless_taken(store, name, version, rounds):
-    """Takes production when it is free, and frees it again."""
-    for _ in range(rounds):
-        try:
-            mf.registry.transition(name, version, "production", archive_existing=False, store=store)
-        except mf.StateError:
-            continue
+def promote_unless_taken(store, name, version, times):
+    """Takes production so many times when it is free, and frees it again."""
+    for _ in range(times):
+        while True:
+            try:
+                mf.registry.transition(name, version, "production", archive_existing=False, store=store)
+            except mf.StateError:
+                continue
+            break
         say(version)
         mf.registry.transition(name, version, "archived", store=store)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,22 +13,13 @@ from mlflowish.models import store_model
 
 
 @pytest.fixture
-def flushes(store: mf.Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Real flushes, noted, after all folders are there: the list grows by one with each that this thread waits for.
-
-    Threads that earlier tests have left behind flush as well.
-    """
+def flushes(store: mf.Store, monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any]) -> list[int]:
+    """Real flushes, noted, after all folders are there: the list grows by one with each that this thread waits for."""
     for _ in range(2):
         mf.register_model("churn", len)
     noted: list[int] = []
-    flush, here = os.fsync, threading.get_ident()
-
-    def note(fd: int) -> None:
-        if threading.get_ident() == here:
-            noted.append(fd)
-        flush(fd)
-
-    monkeypatch.setattr(os, "fsync", note)
+    flush = os.fsync
+    monkeypatch.setattr(os, "fsync", only_here(lambda fd: (noted.append(fd), flush(fd))[1], flush))
     return noted
 
 

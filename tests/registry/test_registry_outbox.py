@@ -14,9 +14,24 @@ from mlflowish.registry import outbox
 registry = mf.registry
 
 
+class Movable:
+    """A receiver that can be replaced by another at its address: what is under way to the old one stays there."""
+
+    def __init__(self):
+        self._server = Receiver()
+
+    def renew(self, answer):
+        port = self._server.port
+        self._server.close()
+        self._server = Receiver(answer, port=port)
+
+    def __getattr__(self, name):
+        return getattr(self._server, name)
+
+
 @pytest.fixture
 def receiver():
-    server = Receiver()
+    server = Movable()
     yield server
     server.close()
 
@@ -28,15 +43,14 @@ def place(tmp_path):
 
 def killed_before_delivery(place, receiver):
     """A transition whose process was killed while the server answered nothing but errors."""
-    receiver.answer = 503
+    receiver.renew(503)
     worker = Worker(place, "move_and_hang", "churn", receiver.url)
     worker.wait_until_ready()
     worker.go()
     receiver.wait_for(1)
     assert worker.line() == ["moved"]
     worker.kill()
-    receiver.answer = 200
-    receiver.received.clear()
+    receiver.renew(200)
 
 
 def test_what_a_killed_process_owes_is_delivered_by_the_next_that_changes_something(place, receiver):
@@ -75,19 +89,19 @@ def test_a_process_that_ends_at_once_delivers_before(place, receiver):
 
 
 def test_a_process_whose_server_never_answers_ends_all_the_same(place, receiver):
-    receiver.answer = lambda handler: time.sleep(60) or 0
+    receiver.renew(lambda handler: time.sleep(600) or 0)
     with mf.Store(place[0]):
         registry.on_transition(receiver.url)
     worker = Worker(place, "move_and_end", "churn")
     worker.wait_until_ready()
     worker.go()
-    assert worker.lines(timeout_s=50) == [["moved"]]
+    assert worker.lines(timeout_s=200) == [["moved"]]
     with mf.Store(place[0]):
         assert registry.hooks()[0].pending == 1
 
 
 def test_deliveries_of_a_living_process_are_left_to_it(place, receiver):
-    receiver.answer = 503
+    receiver.renew(503)
     worker = Worker(place, "move_and_hang", "churn", receiver.url)
     worker.wait_until_ready()
     worker.go()

@@ -35,7 +35,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.02)
 
 
-def until_empty(timeout_s=60.0):
+def until_empty(timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while sum(hook.pending for hook in registry.hooks()):
         assert time.monotonic() < deadline, registry.hooks()
@@ -189,10 +189,11 @@ def test_a_server_that_is_not_there_yet_gets_it_when_it_is(store, receivers):
 
 @pytest.mark.parametrize("limit", ["step", "whole"])
 def test_a_server_that_never_finishes_is_given_up_in_time(store, receivers, monkeypatch, limit):
-    monkeypatch.setattr(posting, "_STEP_S", 0.3 if limit == "step" else 30)
-    monkeypatch.setattr(posting, "_WHOLE_S", 30 if limit == "step" else 0.3)
-    answers = [dripping if limit == "whole" else lambda handler: time.sleep(2) or 0, lambda handler: 200]
-    server = receivers(lambda handler: answers.pop(0)(handler))
+    monkeypatch.setattr(posting, "_STEP_S", 1.0 if limit == "step" else 30)
+    monkeypatch.setattr(posting, "_WHOLE_S", 30 if limit == "step" else 1.0)
+    answers = [dripping if limit == "whole" else lambda handler: time.sleep(2) or 0]
+    # On a busy machine an answer may be too late that was given at once: it comes again then.
+    server = receivers(lambda handler: answers.pop(0)(handler) if answers else 200)
     registry.on_transition(server.url)
     mf.register_model("churn", len, stage="staging")
     server.wait_for(2)

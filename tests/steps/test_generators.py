@@ -205,7 +205,7 @@ def test_a_timeout_is_about_the_body_of_a_generator():
     @mf.step(timeout=0.2)
     def stuck():
         yield 1
-        threading.Event().wait(20)
+        threading.Event().wait(200)
 
     with pytest.raises(mf.StepTimeoutError):
         stuck()

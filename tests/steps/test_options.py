@@ -136,16 +136,18 @@ def test_retries_run_it_again(store, tmp_path):
     assert flaky.call(1).hit
 
 
-def test_a_timeout_ends_the_call(store):
+def test_a_timeout_ends_the_call(store, tmp_path):
+    end = str(tmp_path / "it was left to its end")
+
     @mf.step(timeout=0.1)
     def slow():
         for _ in range(10_000):
             time.sleep(0.01)
+        open(end, "x").close()
 
-    started = time.monotonic()
     with pytest.raises(mf.StepTimeoutError, match=r"0\.1 s"):
         slow()
-    assert time.monotonic() - started < 5
+    assert not os.path.exists(end)
     assert [row["status"] for row in slow.history()] == ["failed"]
 
 
@@ -314,7 +316,7 @@ def test_of_eight_processes_with_lock_one_computes(tmp_path):
     log = tmp_path / "log"
     command = [sys.executable, str(script), str(tmp_path / "store"), str(log)]
     processes = [subprocess.Popen(command) for _ in range(8)]
-    assert [process.wait(60) for process in processes] == [0] * 8
+    assert [process.wait(240) for process in processes] == [0] * 8
     assert log.read_text() == "ran\n"
 
 
@@ -325,12 +327,12 @@ def test_a_lease_of_a_dead_holder_expires(tmp_path):
     )
     log = tmp_path / "log"
     command = [sys.executable, str(script), str(tmp_path / "store"), str(log)]
-    holder = subprocess.Popen([*command, "60"])
+    holder = subprocess.Popen([*command, "600"])
     while not log.exists():
         time.sleep(0.02)
     holder.kill()
     holder.wait()
-    assert subprocess.run([*command, "0"], timeout=30, check=False).returncode == 0
+    assert subprocess.run([*command, "0"], timeout=200, check=False).returncode == 0
     assert log.read_text() == "ran\nran\n"
 
 

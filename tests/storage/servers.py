@@ -29,7 +29,7 @@ KEY, SECRET = "testing-key", "testing-secret-value"
 AZURE_ACCOUNT = "devstoreaccount1"
 # The emulator's published key: every copy of it has the same.
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-_START_TIMEOUT_S = 90.0
+_START_TIMEOUT_S = 180.0
 
 
 def missing(name: str) -> str | None:

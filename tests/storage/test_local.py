@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,10 +236,10 @@ def test_what_cannot_be_meant_is_refused(bad: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("fsync", "expected"), [("objects", True), ("always", True), ("never", False)])
 def test_the_policy_decides_what_is_flushed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: str, expected: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any], fsync: str, expected: bool
 ) -> None:
     flushed: list[int] = []
-    monkeypatch.setattr(os, "fsync", flushed.append)
+    monkeypatch.setattr(os, "fsync", only_here(flushed.append, os.fsync))
     storage = LocalStorage(tmp_path, fsync=fsync)  # type: ignore[arg-type]  # one of the three
     assert storage.put_if_absent("a", b"x")
     assert bool(flushed) is expected

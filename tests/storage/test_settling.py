@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -35,7 +37,7 @@ def run(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
     """A program in a process of its own, which knows nothing of what this one has written."""
     start = f"import os, signal\nfrom mlflowish.storage import *\nobjects = ObjectStore(LocalStorage({str(folder)!r}))"
     command = [sys.executable, "-c", start + "\n" + textwrap.dedent(program)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
 
 def name_of(data: bytes) -> str:
@@ -52,11 +54,16 @@ def chunks(data: bytes = DATA):
     return lambda: iter([data])
 
 
-def count_flushes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Real flushes, noted: the list grows by one with each."""
-    flushes, flush = [], os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (flushes.append(fd), flush(fd))[1])
-    return flushes
+@pytest.fixture
+def count_flushes(monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any]) -> Callable[[], list[int]]:
+    """Real flushes that this thread waits for, noted from the call on: the list grows by one with each."""
+
+    def count() -> list[int]:
+        flushes, flush = [], os.fsync
+        monkeypatch.setattr(os, "fsync", only_here(lambda fd: (flushes.append(fd), flush(fd))[1], flush))
+        return flushes
+
+    return count
 
 
 def refuse_to_flush(fd: int) -> None:
@@ -112,11 +119,11 @@ def test_settle_flushes_an_object_or_says_that_it_is_not_there(tmp_path: Path) -
 
 
 def test_an_object_whose_name_this_process_has_flushed_is_not_flushed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, count_flushes: Callable[[], list[int]]
 ) -> None:
     objects = objects_in(tmp_path)
     make_folders(tmp_path)
-    flushes = count_flushes(monkeypatch)
+    flushes = count_flushes()
     ref = objects.put(chunks(), len(DATA))
     assert len(flushes) == 2  # the file and its name
     objects.settle(ref)
@@ -126,7 +133,7 @@ def test_an_object_whose_name_this_process_has_flushed_is_not_flushed_again(
 
 @pytest.mark.parametrize("change", ["written anew", "another name of it", "linked back"])
 def test_a_name_that_changed_since_is_flushed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    tmp_path: Path, count_flushes: Callable[[], list[int]], change: str
 ) -> None:
     objects = objects_in(tmp_path)
     ref = objects.put(chunks(), len(DATA))
@@ -143,7 +150,7 @@ def test_a_name_that_changed_since_is_flushed_again(
     else:
         full.rename(tmp_path / "elsewhere")
         os.link(tmp_path / "elsewhere", full)
-    flushes = count_flushes(monkeypatch)
+    flushes = count_flushes()
     objects.settle(ref)
     assert len(flushes) == 1  # the name: the seal says that the content is on the disk
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -29,6 +30,15 @@ while True:
 """
 
 
+def logged(process: subprocess.Popen[str], count: int) -> int:
+    """Waits until so much is logged; the last of it."""
+    assert process.stdout is not None
+    for _ in range(1 + count):  # the id comes first
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+    return int(line)
+
+
 def spooled(folder: Path) -> list[Path]:
     return sorted((folder / "spool").glob("*.log"))
 
@@ -36,10 +46,10 @@ def spooled(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("seed", [pytest.param(n, marks=[] if n < 3 else pytest.mark.nightly) for n in range(30)])
 def test_what_was_acknowledged_survives_kill_9_at_any_instant(store: mf.Store, program, seed: int) -> None:
     process = program(LOGGER)
-    process.stdout.readline()
-    time.sleep(random.Random(seed).random() * 0.3 + 0.05)
+    first = logged(process, 1)
+    time.sleep(random.Random(seed).random() * 0.3)
     process.send_signal(signal.SIGKILL)
-    last = int(process.communicate()[0].splitlines()[-1])
+    last = int([str(first), *process.communicate()[0].split()][-1])
     run = mf.get_run(find_run(store, "victim").run_id)
     table = run.metric_history("x")
     assert table["step"].to_pylist()[: last + 1] == list(range(last + 1))
@@ -50,8 +60,7 @@ def test_what_was_acknowledged_survives_kill_9_at_any_instant(store: mf.Store, p
 
 def test_a_killed_run_is_the_same_after_its_spool_was_moved(store: mf.Store, program, folder: Path) -> None:
     process = program(LOGGER)
-    process.stdout.readline()
-    time.sleep(0.2)
+    logged(process, 60)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = mf.get_run(find_run(store, "victim").run_id)
@@ -83,8 +92,7 @@ def test_a_spool_that_was_moved_but_not_removed_changes_nothing(
     store: mf.Store, program, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = program(LOGGER)
-    process.stdout.readline()
-    time.sleep(0.1)
+    logged(process, 60)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     run = mf.get_run(find_run(store, "victim").run_id)

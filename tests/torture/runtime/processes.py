@@ -18,6 +18,7 @@ def start(code, *arguments, seed=0, cwd=None, env=None, interpreter=()):
     environment["PYTHONPATH"] = search
     return subprocess.Popen(
         [sys.executable, *interpreter, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -26,7 +27,7 @@ def start(code, *arguments, seed=0, cwd=None, env=None, interpreter=()):
     )
 
 
-def finish(process, *, timeout_s=120):
+def finish(process, *, timeout_s=240):
     """The JSON that the process printed last; its complaints are the failure."""
     out, complaints = process.communicate(timeout=timeout_s)
     assert process.returncode == 0, f"exit {process.returncode}\n{out[-2000:]}\n{complaints[-6000:]}"

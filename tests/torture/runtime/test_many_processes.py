@@ -10,26 +10,28 @@ from processes import finish, lines_of, run, start
 
 import mlflowish as mf
 
-# All wait for the same moment, so that they really meet.
+# All wait for each other, so that they really meet.
 TOGETHER = """
 import json, sys, time, warnings
 import runtime_steps as steps, mlflowish as mf
 warnings.simplefilter("error")
-store, begin = mf.Store(sys.argv[1]), float(sys.argv[2])
+store = mf.Store(sys.argv[1])
 with store:
     steps.inline.is_cached(-1), steps.array.is_cached(-1)
-    time.sleep(max(0.0, begin - time.time()))
+    print("ready", flush=True)
+    sys.stdin.readline()
 """
-WAIT_S = 3.0
 
 
 def together(count, body, root, *arguments):
     """The outcomes of `count` processes that run `body` at the same moment."""
-    import time
-
-    begin = time.time() + WAIT_S
     indented = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    running = [start(TOGETHER + indented, root, begin, number, *arguments, seed=number) for number in range(count)]
+    running = [start(TOGETHER + indented, root, number, *arguments, seed=number) for number in range(count)]
+    for process in running:
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     return [finish(process) for process in running]
 
 
@@ -70,7 +72,7 @@ with mf.Store(sys.argv[1]):
     print(held(1))
 """
     dead = start(code, root, "die")
-    dead.communicate(timeout=60)
+    dead.communicate(timeout=200)
     assert dead.returncode == -9
     assert run(code, root) == 2
 
@@ -78,9 +80,9 @@ with mf.Store(sys.argv[1]):
 # Each process re-reads at once, and at the end, everything that was acknowledged to it; one compacts all the time.
 WRITING = """
 import random
-number, count = int(sys.argv[3]), int(sys.argv[4])
+number, count = int(sys.argv[2]), int(sys.argv[3])
 if number == 0:
-    until = time.time() + float(sys.argv[5])
+    until = time.time() + float(sys.argv[4])
     while time.time() < until:
         store.compact()
     print(json.dumps([]))
@@ -105,7 +107,7 @@ else:
 @pytest.mark.parametrize("count", [150, pytest.param(5_000, marks=pytest.mark.nightly)])
 def test_nothing_acknowledged_is_gone_while_another_process_compacts(root, count, monkeypatch):
     monkeypatch.delenv("RUNTIME_LOG", raising=False)
-    assert together(9, WRITING, root, count, 4 if count < 1000 else 60) == [[]] * 9
+    assert together(9, WRITING, root, count, 3 if count < 1000 else 60) == [[]] * 9
     with mf.Store(root) as store:
         store.compact()
         for number in range(1, 9):
