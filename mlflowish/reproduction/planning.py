@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlflowish.addresses import named
 from mlflowish.errors import IntegrityError, InvalidInputError, MlflowishError, NotFoundError
 from mlflowish.lineage import Lineage, of
+from mlflowish.reproduction.composed import is_pipeline
 from mlflowish.reproduction.tasks import Task
 from mlflowish.steps import code as codes
 from mlflowish.steps.code import KeptCode
@@ -106,26 +107,47 @@ def is_stored(store: Store, key: str) -> bool:
     return False
 
 
-def tasks_of(store: Store, keys: Iterable[str]) -> Iterator[tuple[Task, KeptCode | None, bool]]:
-    """A task for each call, its code, and whether it was asked for; calls whose results are needed and not stored any
-    more come before those that need them."""
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A call to run again, with its code and whether it was asked for. `members`: of a pipeline, the calls that it is
+    made of, which come before it."""
+
+    task: Task
+    code: KeptCode | None
+    is_asked: bool
+    members: tuple[str, ...] | None = None
+
+
+def tasks_of(store: Store, keys: Iterable[str]) -> Iterator[Planned]:
+    """What is run again, each call once; calls whose results are needed and not stored any more come before those that
+    need them, those of a pipeline before the pipeline."""
     planned = _Plan(store)
-    for key in dict.fromkeys(_without_pipelines(store, keys)):
-        yield from planned.of(key, is_asked=True)
-
-
-def _without_pipelines(store: Store, keys: Iterable[str]) -> Iterator[str]:
-    """The keys; in the place of a pipeline, which is made of calls and has no code that runs, those of its calls."""
-    waiting, seen = list(reversed(list(keys))), set[str]()
-    while waiting:
-        key = waiting.pop()
-        record = record_of(store, key)
-        children = record.meta.children if record is not None else ()
-        if record is None or key in seen or not children or _has_code(store, record.meta):
-            yield key
+    for key, members in _inside_out(store, keys):
+        if members is None:
+            yield from planned.of(key, is_asked=True)
         else:
-            waiting += reversed(children)
+            yield Planned(planned.task(key)[0], None, True, members)
+
+
+def _inside_out(store: Store, keys: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    """The keys, each once; those of pipelines with their members, which come before them."""
+    waiting: list[tuple[str, tuple[str, ...] | None]] = [(key, None) for key in reversed(list(keys))]
+    seen: set[str] = set()
+    while waiting:
+        key, members = waiting.pop()
+        if members is not None:
+            yield key, members
+            continue
+        if key in seen:
+            continue
         seen.add(key)
+        record = record_of(store, key)
+        if record is None or not is_pipeline(record) or _has_code(store, record.meta):
+            yield key, None
+            continue
+        children = tuple(record.meta.children)
+        waiting.append((key, children))
+        waiting += [(child, None) for child in reversed(children)]
 
 
 def _has_code(store: Store, meta: Meta) -> bool:
@@ -138,7 +160,8 @@ class _Plan:
         self._done: set[str] = set()
         self._packages: dict[str, dict[str, str]] = {}
 
-    def of(self, key: str, *, is_asked: bool) -> Iterator[tuple[Task, KeptCode | None, bool]]:
+    def of(self, key: str, *, is_asked: bool) -> Iterator[Planned]:
+        """The call, and before it those whose results it needs and that are not stored any more."""
         waiting = [(key, is_asked, False)]
         while waiting:
             at, asked, is_ready = waiting.pop()
@@ -155,7 +178,13 @@ class _Plan:
                 waiting += [(source, False, False) for source in sources if not is_stored(self._store, source)]
                 continue
             self._done.add(at)
-            yield (*self._task(at, record), asked)
+            yield Planned(*self._task(at, record), asked)
+
+    def task(self, key: str) -> tuple[Task, KeptCode | None]:
+        """The call of that key, which is recorded, and its code."""
+        record = record_of(self._store, key)
+        assert record is not None
+        return self._task(key, record)
 
     def _task(self, key: str, record: Entry | Event) -> tuple[Task, KeptCode | None]:
         meta = record.meta

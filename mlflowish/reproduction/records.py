@@ -41,7 +41,7 @@ class ReproducedCall:
     """One call that was run again. `outcome`: same, different, or not possible. `recorded` and `found`: the value
     digests of the stored result and the new one. `differences`: what the code runs with that was different then: its
     own code and values, packages, Python. `is_deterministic`: did two runs now agree; None if it ran once. `reason`:
-    why it was not possible. Durations in seconds, of now and then."""
+    why it was not possible, or which calls of a pipeline came out different. Durations in seconds, of now and then."""
 
     step: str
     key: str
@@ -60,7 +60,7 @@ class ReproducedCall:
         """In a sentence, why it did not come out the same; '' if it did."""
         if self.outcome == SAME:
             return ""
-        if self.outcome == NOT_POSSIBLE:
+        if self.reason:
             return self.reason
         far = f"{self.distance}; " if self.distance is not None and str(self.distance) else ""
         if self.is_deterministic is False:

@@ -9,15 +9,14 @@ from typing import Any, Literal
 
 from mlflowish.errors import CapabilityError, InvalidInputError
 from mlflowish.hashing import hexdigest
+from mlflowish.reproduction.composed import composed
 from mlflowish.reproduction.fresh import workplace
-from mlflowish.reproduction.planning import keys_of, tasks_of
+from mlflowish.reproduction.planning import Planned, keys_of, tasks_of
 from mlflowish.reproduction.present import present_function
 from mlflowish.reproduction.records import NOT_POSSIBLE, ReproducedCall, Reproduction
 from mlflowish.reproduction.tasks import Task, Workshop
 from mlflowish.steps.code import KeptCode
 from mlflowish.store import Store, as_store
-
-Planned = tuple[Task, KeptCode | None, bool]
 
 
 def reproduce(
@@ -34,7 +33,7 @@ def reproduce(
     """Run the recorded code on the recorded inputs again, and compare the digests of the results.
 
     `thing`: a run (all of its calls, in order), a model version or its address (the calls behind it), a `Call`, its
-    key, or a result of a step. Inputs are taken from the entry (small values), from the calls that made them (run again
+    key, or a result of a step. A pipeline is the calls inside it: it comes out the same when all of them do. Inputs are taken from the entry (small values), from the calls that made them (run again
     first where their results were dropped), or from their files; an argument that cannot be had is named, and passed
     here by its name: `reproduce(call, df=df)`, or in `arguments`. Whatever is used has the recorded digest.
 
@@ -66,20 +65,24 @@ def reproduce(
     planned = list(tasks_of(opened, keys_of(opened, thing)))
     given = {**(arguments or {}), **more}
     _check_given(given, planned)
+    calls = [each for each in planned if each.members is None]
     if code == "present":
-        answers = _with_present_code(opened, planned, given)
+        found = _with_present_code(opened, calls, given)
     else:
         opened.flush()
-        answers = _with_recorded_code(opened, planned, given, timeout_s=timeout, folder=folder)
-    found = tuple(answer for answer, (_, _, is_asked) in zip(answers, planned, strict=True) if is_asked)
-    return Reproduction(found, code, opened.url)
+        found = _with_recorded_code(opened, calls, given, timeout_s=timeout, folder=folder)
+    answers = {answer.key: answer for answer in found}
+    for each in planned:
+        if each.members is not None:
+            answers[each.task.key] = composed(each.task, each.members, answers)
+    return Reproduction(tuple(answers[each.task.key] for each in planned if each.is_asked), code, opened.url)
 
 
 def _check_given(given: Mapping[str, Any], planned: list[Planned]) -> None:
     """Whatever the caller passes is what a call was given then."""
     recorded: dict[str, set[str]] = {}
-    for task, _, _ in planned:
-        for name, digest, _ in task.meta.arguments:
+    for each in planned:
+        for name, digest, _ in each.task.meta.arguments:
             recorded.setdefault(name, set()).add(digest)
     for name, value in given.items():
         if name in recorded and (found := hexdigest(value)) not in recorded[name]:
@@ -94,7 +97,7 @@ def _check_given(given: Mapping[str, Any], planned: list[Planned]) -> None:
 def _with_present_code(store: Store, planned: list[Planned], given: Mapping[str, Any]) -> Iterator[ReproducedCall]:
     with tempfile.TemporaryDirectory(prefix="mlflowish-") as folder, Store(os.path.join(folder, "scratch")) as scratch:
         workshop = Workshop(store, scratch, folder)
-        for task, _, _ in planned:
+        for task in [each.task for each in planned]:
             yield workshop.reproduced(task, lambda task=task: present_function(task), given)  # type: ignore[misc]  # mypy knows no types of bound names
 
 
@@ -119,7 +122,7 @@ def _groups(planned: list[Planned]) -> Iterator[tuple[KeptCode | None, list[Task
     """Calls that follow each other and reach the same modules run in one process."""
     waiting: list[Task] = []
     last: KeptCode | None = None
-    for task, kept, _ in planned:
+    for task, kept in [(each.task, each.code) for each in planned]:
         if waiting and not _go_together(last, kept):
             yield last, waiting
             waiting = []

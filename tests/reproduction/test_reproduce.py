@@ -276,7 +276,79 @@ def test_a_pipeline_is_the_calls_that_it_is_made_of(store):
         assert [(call.step.rpartition(".")[2], call.outcome) for call in again] == [
             ("scaled", "same"),
             ("summed", "same"),
+            ("piped", "same"),
         ]
+
+
+@mf.step
+def rolled(n):
+    import os
+
+    return n + int.from_bytes(os.urandom(4), "little")
+
+
+@mf.pipeline
+def around(n):
+    return {"inner": piped(n), "outer": summed(scaled(n + 1))}
+
+
+@mf.pipeline
+def by_chance(n):
+    return piped(n), rolled(n)
+
+
+@mf.pipeline
+def of_nothing(n: int):
+    return [n]
+
+
+def outcomes(again):
+    return [(call.step.rpartition(".")[2], call.outcome) for call in again]
+
+
+def key_in(run, step):
+    return next(call["key"] for call in run.calls if call["step"].endswith(f".{step}"))
+
+
+def test_pipelines_come_out_as_the_calls_inside_them_do(store):
+    run = around.run(2)
+    expected = [
+        ("scaled", "same"), ("summed", "same"), ("piped", "same"), ("scaled", "same"), ("summed", "same"),
+        ("around", "same"),
+    ]  # fmt: skip
+    again = mf.reproduce(key_in(run, "around"))
+    assert outcomes(again) == expected
+    assert [(call.found, call.recorded) for call in again][-1] == (again.calls[-1].recorded,) * 2
+    assert sorted(outcomes(mf.reproduce(run))) == sorted(expected)  # a nested one is not asked for twice
+
+
+def test_a_pipeline_tells_which_of_its_calls_differ_or_cannot_be_run(store):
+    run = by_chance.run(2)
+    again = mf.reproduce(key_in(run, "by_chance"))
+    assert again.outcome == "different"
+    rolled_key = key_in(run, "rolled")[:12]
+    assert again.calls[-1].why == f"1 of the 2 calls inside it is different: {rolled.name} {rolled_key}"
+    (found,) = mf.reproduce(key_in(of_nothing.run(1), "of_nothing"))
+    assert (found.outcome, "no calls of steps" in found.why) == ("not possible", True)
+
+
+def test_a_pipeline_over_a_value_that_is_not_recorded_says_how_to_run_its_calls(store):
+    data = np.arange(5000.0)
+    run = over_data.run(data)
+    again = mf.reproduce(key_in(run, "over_data"))
+    assert outcomes(again) == [("taken", "not possible"), ("over_data", "not possible")]
+    assert "mf.reproduce(key, name=value)" in again.calls[-1].why
+    assert mf.reproduce(key_in(run, "over_data"), data=data).outcome == "same"
+
+
+@mf.step
+def taken(data):
+    return float(data.sum())
+
+
+@mf.pipeline
+def over_data(data):
+    return taken(data)
 
 
 def test_a_store_in_memory_is_written_down_for_the_process():
