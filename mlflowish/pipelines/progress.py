@@ -53,6 +53,7 @@ class Progress:
         self._passed: set[int] = set()  # gates of nested pipelines that were passed over
         self._broken: set[int] = set()  # maps with an item that failed
         self._infos: dict[int, NodeInfo] = {}
+        self._nodes_behind: dict[int, tuple[int, ...]] | None = None
         if observers:
             observers.begin(trace.name, [self.info(n) for n, spec in enumerate(self.specs) if spec.kind in (CALL, MAP)])
 
@@ -220,10 +221,21 @@ class Progress:
         if found is None:
             spec = self.specs[number]
             pipeline = self.trace.pipeline_of(spec.group)
+            needs = self._needs_of(spec) if self._has_gates else spec.deps
             found = self._infos[number] = NodeInfo(
-                number, spec.label, spec.step.name, spec.file, spec.line, spec.deps, pipeline, self.inside.get(number)
+                number, spec.label, spec.step.name, spec.file, spec.line, needs, pipeline, self.inside.get(number)
             )
         return found
+
+    def _needs_of(self, spec: Spec) -> tuple[int, ...]:
+        """The nodes that it waits for: in the place of gates, which are none, those that these wait for."""
+        behind = self._nodes_behind
+        if behind is None:
+            behind = self._nodes_behind = {}
+            for number, gate in enumerate(self.trace.specs):  # what one waits for comes before it
+                if gate.kind not in (CALL, MAP):
+                    behind[number] = tuple(dict.fromkeys(need for dep in gate.deps for need in behind.get(dep, (dep,))))
+        return tuple(dict.fromkeys(need for dep in spec.deps for need in behind.get(dep, (dep,))))
 
     def counts(self) -> dict[str, int]:
         """How many nodes are in which state."""

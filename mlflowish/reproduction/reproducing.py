@@ -33,9 +33,10 @@ def reproduce(
     """Run the recorded code on the recorded inputs again, and compare the digests of the results.
 
     `thing`: a run (all of its calls, in order), a model version or its address (the calls behind it), a `Call`, its
-    key, or a result of a step. A pipeline is the calls inside it: it comes out the same when all of them do. Inputs are taken from the entry (small values), from the calls that made them (run again
-    first where their results were dropped), or from their files; an argument that cannot be had is named, and passed
-    here by its name: `reproduce(call, df=df)`, or in `arguments`. Whatever is used has the recorded digest.
+    key, or a result of a step. A pipeline is the calls inside it: it comes out the same when all of them do. Inputs are
+    taken from the entry (small values), from the calls that made them (run again first where their results were
+    dropped), or from their files; an argument that cannot be had is named, and passed here by its name:
+    `reproduce(call, df=df)`, or in `arguments`. Whatever is used has the recorded digest.
 
     `code="recorded"` writes the code that was kept with the results into a temporary folder and runs it in a fresh
     process, which stores nothing; `"present"` runs what is importable now, in this one. What differs otherwise

@@ -154,6 +154,25 @@ def test_a_run_is_drawn_with_what_became_of_it() -> None:
     assert "✗ work" in seen.graph.to_tree()
 
 
+def test_arrows_of_a_run_go_through_gates_as_those_of_a_plan_do() -> None:
+    @mf.pipeline
+    def nested(name: str):
+        return work(load(name))
+
+    @mf.pipeline
+    def gated(name: str):
+        first = load(name)
+        chosen = mf.when(work(first), lambda: work(load(first)), lambda: load(name))
+        return work(mf.when(chosen, lambda: nested(chosen), "nothing")), work(nested(name))
+
+    seen = RunGraph()
+    gated.run("a", observers=[seen])
+    planned = gated.graph("a")
+    assert sorted(seen.graph.edges) == sorted(planned.edges)
+    assert {(0, 1), (1, 3), (1, 5), (4, 9), (5, 9), (10, 13)} <= set(seen.graph.edges)
+    assert all(seen.graph.nodes[number]["label"] == facts["label"] for number, facts in planned.nodes(data=True))
+
+
 def test_a_graph_of_many_calls_is_small_when_drawn() -> None:
     svg = outer.graph(3_000).to_svg()
     assert len(svg) < 20_000
