@@ -20,6 +20,7 @@ _log = logging.getLogger("mlflowish.tracking")
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 ENDINGS = (FINISHED, FAILED, KILLED)
 HARDWARE = "system/"
+_TEXT = frozenset({str})
 NAME_TAG, NOTE_TAG = "mlflow.runName", "mlflow.note.content"
 
 
@@ -118,8 +119,11 @@ class RunRecord:
 
 def unique(batches: Iterable[Batch]) -> list[Batch]:
     """Each spool file's batch once: of the same one read twice, the one that holds more."""
+    known = list(batches)
+    if len(known) < 2:
+        return known
     found: dict[tuple[bytes, int], Batch] = {}
-    for batch in batches:
+    for batch in known:
         name = (batch.writer, batch.number)
         before = found.get(name)
         if before is None or (len(batch.events), _newest(batch)) > (len(before.events), _newest(before)):
@@ -131,15 +135,30 @@ def fold(run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], b
     """The run that these batches tell of; None if none of them says that it began, or if it was purged. `is_dead` is
     asked about the process of each session that nobody has ended."""
     known = unique(batches)
-    return None if is_buried(known) else fold_all(run_id, known, is_dead)
+    return None if is_buried(known) else _folded(run_id, known, is_dead)
 
 
 def fold_all(
     run_id: bytes, batches: Iterable[Batch], is_dead: Callable[[Process], bool] | None = None
 ) -> RunRecord | None:
     """The same, of a purged run too: what it named is there until its records are removed."""
+    return _folded(run_id, unique(batches), is_dead)
+
+
+def _folded(run_id: bytes, known: list[Batch], is_dead: Callable[[Process], bool] | None) -> RunRecord | None:
     state = _State(is_dead or Process.is_dead)
-    known = unique(batches)
+    for batch in known:
+        state.see(batch)
+    for writer, event in _in_order(known):
+        state.try_to_take(writer, event)
+    return state.record(run_id.hex())
+
+
+def _in_order(known: list[Batch]) -> Iterable[tuple[bytes, Event]]:
+    """What happened, with who told it; of one moment in an order that is always the same."""
+    if len(known) == 1:  # as that of nearly all runs that ended
+        [batch] = known
+        return [(batch.writer, event) for event in sorted(batch.events, key=_time_of)]
     ordered = sorted(
         (
             (event.time_us, batch.writer, batch.number, place, event)
@@ -148,11 +167,7 @@ def fold_all(
         ),
         key=lambda item: item[:4],
     )
-    for batch in known:
-        state.see(batch)
-    for _, writer, _, _, event in ordered:
-        state.try_to_take(writer, event)
-    return state.record(run_id.hex())
+    return ((writer, event) for _, writer, _, _, event in ordered)
 
 
 class _State:
@@ -169,15 +184,22 @@ class _State:
         self.is_deleted = self.is_remainder = False
         self.began: dict[bytes, tuple[bytes, Process, int]] = {}
         self.ended: dict[bytes, Event] = {}
-        self.signs_us: dict[bytes, int] = {}
+        self.seen: list[Batch] = []
 
     def see(self, batch: Batch) -> None:
-        """Last values, and when the writer was last heard of."""
-        self.signs_us[batch.writer] = max(self.signs_us.get(batch.writer, 0), _newest(batch))
+        """Last values."""
+        self.seen.append(batch)
+        if len(self.seen) == 1:
+            self.lasts = dict(batch.lasts)
+            return
         for name, last in batch.lasts.items():
             before = self.lasts.get(name)
             if before is None or last.rank() > before.rank():
                 self.lasts[name] = last
+
+    def sign_us(self, writer: bytes | None = None) -> int:
+        """When a writer was last heard of; without one, any of them."""
+        return max([0, *(_newest(batch) for batch in self.seen if writer in (None, batch.writer))])
 
     def try_to_take(self, writer: bytes, event: Event) -> None:
         """Pass over what nobody of ours has written: shared folders have many writers."""
@@ -201,7 +223,9 @@ class _State:
         sessions = tuple(self._session(session_id) for session_id in self.began)
         status, end_us, reason = _verdict(sessions)
         if not sessions and self.is_remainder:
-            status, end_us, reason = KILLED, max(self.signs_us.values()), "what was known of it before was purged"
+            status, end_us, reason = KILLED, self.sign_us(), "what was known of it before was purged"
+        hardware = {name: last for name, last in self.lasts.items() if name.startswith(HARDWARE)}
+        own = {name: last for name, last in self.lasts.items() if name not in hardware} if hardware else self.lasts
         origin, parent = start.body.get("forked_from"), start.body.get("parent")
         return RunRecord(
             run_id=run_id,
@@ -213,8 +237,8 @@ class _State:
             reason=reason,
             params=self.params,
             tags=self.tags,
-            metrics={name: last for name, last in self.lasts.items() if not name.startswith(HARDWARE)},
-            hardware={name: last for name, last in self.lasts.items() if name.startswith(HARDWARE)},
+            metrics=own,
+            hardware=hardware,
             datasets=tuple(self.datasets.values()),
             artifacts=tuple(self.artifacts[path] for path in sorted(self.artifacts)),
             models=tuple(self.models.values()),
@@ -234,14 +258,18 @@ class _State:
             return Session(session_id, process, began_us, end.time_us, status, reason)
         if not self.is_dead(process):
             return Session(session_id, process, began_us)
-        seen_us = max(self.signs_us.get(writer, 0), began_us)
+        seen_us = max(self.sign_us(writer), began_us)
         return Session(session_id, process, began_us, seen_us, KILLED, "its process ended without a word")
 
     def take_start(self, event: Event) -> None:
         self.start = self.start or event
 
     def take_params(self, event: Event) -> None:
-        for name, text in event.body.get("values", {}).items():
+        values = event.body.get("values", {})
+        if not self.params and _TEXT.issuperset(map(type, (*values, *values.values()))):
+            self.params.update(values)
+            return
+        for name, text in values.items():
             if name not in self.params or event.body.get("overwrite"):
                 self.params[str(name)] = str(text)
 
@@ -324,6 +352,10 @@ def _verdict(sessions: tuple[Session, ...]) -> tuple[str, int | None, str]:
         return RUNNING, None, ""
     last = max(sessions, key=lambda session: (session.ended_us or 0, session.began_us))
     return last.status, last.ended_us, last.reason
+
+
+def _time_of(event: Event) -> int:
+    return event.time_us
 
 
 def _newest(batch: Batch) -> int:

@@ -36,8 +36,10 @@ class Process:
     @classmethod
     def unpacked(cls, fields: dict[str, Any]) -> Process:
         """From an event; what is missing is unknown."""
-        texts = {name: str(fields.get(name, "")) for name in ("host", "machine", "boot", "namespace", "started")}
-        return cls(pid=int(fields.get("pid", 0)), **texts)
+        host, machine, boot, namespace, started = (
+            str(fields.get(name, "")) for name in ("host", "machine", "boot", "namespace", "started")
+        )
+        return cls(host, machine, boot, namespace, int(fields.get("pid", 0)), started)
 
     def is_dead(self) -> bool:
         """Is it certain that it lives no more? False also when that cannot be known from here."""
