@@ -7,7 +7,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlflowish as mf
 from mlflowish.journals.compaction import merge
@@ -77,6 +77,20 @@ def add(folder: Path, count: int, first: int) -> None:
     for key, payload in items(made(count, first)):
         store.journals(RUNS).append(key, payload)
     store.close()
+
+
+def fill_aim(aim: Any, folder: Path, count: int) -> Any:
+    """Aim's own repository, by its API: it has no quicker way."""
+    folder.mkdir()
+    repo = aim.Repo.from_path(str(folder), init=True)
+    off = {"system_tracking_interval": None, "log_system_params": False, "capture_terminal_logs": False}
+    for run in made(count):
+        written = aim.Run(repo=repo, experiment=run.experiment, **off)
+        written.name, written["params"] = run.name, run.params
+        for name, value in run.metrics.items():
+            written.track(value, name=name, step=10)
+        written.close()
+    return repo
 
 
 def fill_mlflow(folder: Path, count: int) -> str:

@@ -118,6 +118,37 @@ def test_search_20000_runs_beside_peers(figures, tmp_path: Path) -> None:
     race(figures, tmp_path, 20_000, rounds=15)
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")  # of what Aim builds on
+def test_search_400_runs_beside_aim(figures, tmp_path: Path) -> None:
+    """So few, because Aim takes a good part of a second to make each."""
+    aim = pytest.importorskip("aim", reason="Aim is not installed: pip install aim")
+    count = 400
+    many_runs.fill(tmp_path / "s", count)
+    repo = many_runs.fill_aim(aim, tmp_path / "a", count)
+    store = mf.Store(tmp_path / "s")
+
+    def ours() -> list[Any]:
+        found = mf.search_runs(many_runs.FILTER, order_by=many_runs.ORDER, limit=50, store=store)
+        return [(run.name, run.params, run.metrics) for run in found]
+
+    def theirs() -> list[Any]:
+        wanted = "metric.name == 'm0' and metric.last > 0.5 and run.params.p2 == 'value 3'"
+        runs = repo.query_metrics(wanted, report_mode=0).iter_runs()
+        found = [(metric.values.last()[1], metric.run) for metrics in runs for metric in metrics]
+        found.sort(key=lambda item: -item[0])
+        return [
+            (run.name, run["params"], {metric.name: metric.values.last()[1] for metric in run.metrics()})
+            for _, run in found[:50]
+        ]
+
+    assert len(ours()) > 0
+    assert ours() == theirs()
+    figures.race(f"filter, sort, first 50 of {count:,} runs, warm", {"mlflowish": ours, "Aim": theirs}, rounds=15)
+    store.close()
+
+
 def race(figures: Any, folder: Path, count: int, rounds: int) -> None:
     """The same search of the same runs, in turn. Of the runs that were found everything is read, as MLflow does."""
     from mlflow import MlflowClient

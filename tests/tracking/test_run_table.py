@@ -20,7 +20,7 @@ from mlflowish.tracking.folding import fold
 from mlflowish.tracking.reading import read_runs
 from mlflowish.tracking.records import RUNS, pack_batch
 from mlflowish.tracking.search import _matching, _rank, value_of
-from mlflowish.tracking.table import chosen, keeping, manifest
+from mlflowish.tracking.table import chosen, keeping, manifest, ordering
 from mlflowish.tracking.table.builder import Builder
 from mlflowish.tracking.table.keeping import Keeper
 from mlflowish.tracking.table.matching import matching
@@ -175,10 +175,13 @@ def check_search(records, wanted, orders, most, each):
             builder.add(bytes.fromhex(record.run_id), record)
         parts.append(part_in(file_of(batch_of(builder.finished())).to_pybytes(), "memory"))
     found = [np.flatnonzero(matching(part, wanted)) for part in parts]
-    places, rows = ordered(parts, found, orders, most)
-    ids = [parts[place].ids[row : row + 1].tobytes().hex() for place, row in zip(places, rows, strict=True)]
     expected = sorted(_matching(records, wanted, None), key=lambda record: _rank(record, orders))
-    assert ids == [record.run_id for record in expected][:most]
+    for few in (ordering.FEW, 0):  # columns laid out; each row looked up
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(ordering, "FEW", few)
+            places, rows = ordered(parts, found, orders, most)
+        ids = [parts[place].ids[row : row + 1].tobytes().hex() for place, row in zip(places, rows, strict=True)]
+        assert ids == [record.run_id for record in expected][:most]
 
 
 @settings(max_examples=100, deadline=None)

@@ -16,7 +16,7 @@ from mlflowish.tracking.table.part import Part, Text
 Order = tuple[Field, bool]
 _VALUE, _NAN, _MISSING = 0, 1, 2  # whatever the direction
 # Of so few of the rows of a part that looking each of them up takes less time than laying out the column.
-_FEW = 16
+FEW = 16
 
 
 def ordered(
@@ -96,7 +96,7 @@ class _Local:
         """Rank (value, NaN, missing) and value of rows, texts by their place among those of the part."""
         name = id(part), field
         found = self._known.get(name)
-        if found is None and len(rows) * _FEW <= len(part) and (pair := _pair(part, field)) is not None:
+        if found is None and len(rows) * FEW <= len(part) and (pair := _pair(part, field)) is not None:
             ranks, values = _looked_up(*pair, rows)
         else:
             if found is None:
@@ -108,9 +108,10 @@ class _Local:
 def _pair(part: Part, field: Field) -> tuple[Array, Array] | None:
     """Ascending rows and their values, where the part has them so: those of metrics and texts."""
     if field.kind == "metric":
-        return part.number(field.key)
+        pair = part.number(field.key)
+        return None if pair is None or not len(pair[0]) else pair
     text = None if field.is_numeric or is_id(field) else first_text(part, field)
-    return None if text is None else (text.rows, text.codes)
+    return None if text is None or not len(text.rows) else (text.rows, text.codes)
 
 
 def _looked_up(its_rows: Array, its_values: Array, rows: Array) -> tuple[Array, Array]:
