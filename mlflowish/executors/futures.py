@@ -24,10 +24,15 @@ class Future(concurrent.futures.Future[Any]):
         self._claim = threading.Lock()
         self._value: list[Any] = []
         self.on_stop: Callable[[], None] | None = None
+        self.on_begin: Callable[[], None] | None = None  # called by who begins it, in that thread
 
     def claim(self) -> bool:
         """Is it for the caller to run? True once; never for one that was cancelled."""
-        return self._claim.acquire(blocking=False) and self.set_running_or_notify_cancel()
+        if not (self._claim.acquire(blocking=False) and self.set_running_or_notify_cancel()):
+            return False
+        if self.on_begin is not None:
+            self.on_begin()
+        return True
 
     def run(self) -> None:
         """Compute it here, unless somebody else does or did."""

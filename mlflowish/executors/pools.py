@@ -28,6 +28,8 @@ class PoolExecutor:
     library breaks for good when a worker dies, and so do calls on it (WorkerDiedError).
     """
 
+    knows_what_runs = True  # of ours there are no more on the pool than run
+
     def __init__(
         self, pool: concurrent.futures.Executor, capacity: Capacity, *, on_mismatch: OnMismatch = "raise"
     ) -> None:

@@ -43,6 +43,7 @@ class ProcessExecutor:
     """
 
     in_process = False
+    knows_what_runs = True
 
     def __init__(
         self, workers: int | None = None, capacity: Capacity | None = None, *, on_mismatch: OnMismatch = "raise"

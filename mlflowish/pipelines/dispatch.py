@@ -16,6 +16,7 @@ from typing import Any
 from mlflowish.errors import StateError
 from mlflowish.executors import Executor, Future, ThreadExecutor
 from mlflowish.executors.packing import Answer
+from mlflowish.pipelines.progress import Progress
 from mlflowish.pipelines.trace import Batch
 from mlflowish.steps.reference import Miss, Outcome
 from mlflowish.steps.remote import Departure
@@ -38,9 +39,12 @@ class Raised:
 class Dispatch:
     """What waits to be submitted, what is away, and what has come back."""
 
-    def __init__(self, executor: Executor, compute: Callable[[Miss], Outcome], *, helps: bool) -> None:
+    def __init__(
+        self, executor: Executor, compute: Callable[[Miss], Outcome], progress: Progress, *, helps: bool
+    ) -> None:
         self._executor = executor
         self._compute = compute  # what a thread of ours does
+        self._progress = progress  # told of what begins
         self._helps = helps
         self._threads_here: ThreadExecutor | None = None
         self._workers = executor.workers
@@ -48,7 +52,13 @@ class Dispatch:
         self._pending: deque[Parcel] = deque()
         self._gathered: dict[Batch, Parcel] = {}  # what is not a full batch yet
         self._away: dict[int, tuple[Parcel, Future]] = {}  # by the first spec of the parcel
-        self._back: SimpleQueue[tuple[int, concurrent.futures.Future[Any]]] = SimpleQueue()
+        # What ended, by the first spec of its parcel; where it is observed also what began, with None.
+        self._back: SimpleQueue[tuple[int, concurrent.futures.Future[Any] | None]] = SimpleQueue()
+        self._thread = threading.get_ident()
+        # Where the executor cannot tell, those that came first run, as many as there are workers.
+        self._tells = executor.in_process or getattr(executor, "knows_what_runs", False)
+        self._line: deque[int] = deque()
+        self._at_work: set[int] = set()
         self._threads: dict[int, int] = {}
         self._guard = threading.Lock()
 
@@ -87,6 +97,8 @@ class Dispatch:
     def next_parcel(self, *, fills: bool) -> Parcel | None:
         """What to submit now. `fills`: a batch that is not full may still become so; else it does not let a worker
         wait."""
+        if self._line:
+            self._move_up()
         # Whatever has ended is looked at first: it may be a reason to submit nothing more.
         if not self._back.empty():
             return None
@@ -105,7 +117,42 @@ class Dispatch:
         else:
             future = self._executor.submit(self._departure(parcel, step), resources=step.options.resources)
         self._away[first] = parcel, future
+        if not self._executor.in_process and is_away:
+            self._watch(first, future)
         future.add_done_callback(lambda ended: self._back.put((first, ended)))
+
+    def _watch(self, first: int, future: Future) -> None:
+        """Have the calls of a parcel that is away shown as running when they do."""
+        if not self._tells:
+            self._line.append(first)
+            self._move_up()
+            return
+        future.on_begin = lambda: self._begun(first)
+        if future.running():
+            self._begin(first)
+
+    def _move_up(self) -> None:
+        while self._line and len(self._at_work) < self._workers:
+            first = self._line.popleft()
+            if first in self._away:
+                self._at_work.add(first)
+                self._begin(first)
+
+    def _begun(self, number: int) -> None:
+        """A call begins, in whatever thread this is."""
+        if not self._progress.observers:
+            self._begin(number, quietly=True)
+        elif threading.get_ident() == self._thread:
+            self._begin(number)
+        else:
+            self._back.put((number, None))
+
+    def _begin(self, number: int, *, quietly: bool = False) -> None:
+        """A call runs; all of a parcel that is away are said to, because nobody sees which."""
+        begin = self._progress.begin_quietly if quietly else self._progress.begin
+        parcel = None if self._executor.in_process else self._away.get(number)
+        for each, _ in parcel[0] if parcel is not None else ((number, None),):
+            begin(each)
 
     def _departure(self, parcel: Parcel, step: Step[..., Any]) -> Departure:
         is_single = len(parcel) == 1
@@ -135,6 +182,7 @@ class Dispatch:
     def _in_thread(self, number: int, miss: Miss) -> Callable[[], Outcome]:
         def work() -> Outcome:
             self._threads[number] = threading.get_ident()
+            self._begun(number)
             try:
                 return self._compute(miss)
             finally:
@@ -145,8 +193,9 @@ class Dispatch:
 
     # -- back --------------------------------------------------------------------------------------
 
-    def next_back(self) -> tuple[Parcel, concurrent.futures.Future[Any]]:
-        """Wait for the next that ends. Where this thread is one of the workers, it does some of the work."""
+    def next_back(self) -> tuple[Parcel, concurrent.futures.Future[Any]] | None:
+        """Wait for the next that ends; None if one begins before. Where this thread is one of the workers, it does
+        some of the work."""
         if self._helps and self._back.empty():
             idle = next((future for _, future in self._away.values() if not _has_begun(future)), None)
             if idle is not None:
@@ -158,14 +207,21 @@ class Dispatch:
         if not self._away:
             return None
         try:
-            return self._taken(*self._back.get_nowait())
+            while (back := self._taken(*self._back.get_nowait())) is None:
+                pass
         except Empty:
             return None
+        return back
 
     def _taken(
-        self, first: int, future: concurrent.futures.Future[Any]
-    ) -> tuple[Parcel, concurrent.futures.Future[Any]]:
-        return self._away.pop(first)[0], future
+        self, first: int, future: concurrent.futures.Future[Any] | None
+    ) -> tuple[Parcel, concurrent.futures.Future[Any]] | None:
+        if future is None:
+            self._begin(first)
+            return None
+        parcel = self._away.pop(first)[0]
+        self._at_work.discard(first)
+        return parcel, future
 
     # -- the end -----------------------------------------------------------------------------------
 

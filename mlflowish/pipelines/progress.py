@@ -26,12 +26,14 @@ from mlflowish.pipelines.observing import (
 from mlflowish.pipelines.trace import CALL, ENTER, MAP, Group, Spec, Trace
 
 _CONTAINERS = frozenset({list, tuple, dict})
+_QUEUED = "queued"  # with the executor, and not begun: waiting, for all but us
+_OPEN = frozenset({WAITING, _QUEUED, RUNNING})
 
 
 class Progress:
     """The states of the specs of a trace while it runs, and the results so far."""
 
-    def __init__(self, trace: Trace, observers: Observers) -> None:
+    def __init__(self, trace: Trace, observers: Observers, *, instead_of: Progress | None = None) -> None:
         self.trace = trace
         self.observers = observers
         self.specs: list[Spec] = list(trace.specs)  # the items of maps are added at its end
@@ -54,8 +56,22 @@ class Progress:
         self._broken: set[int] = set()  # maps with an item that failed
         self._infos: dict[int, NodeInfo] = {}
         self._nodes_behind: dict[int, tuple[int, ...]] | None = None
-        if observers:
+        self._told_before: dict[tuple[int, int], int] = {}  # the items of maps that observers know: their numbers
+        self._first_new = 0
+        if instead_of is not None:
+            self._go_on_from(instead_of)
+        elif observers:
             observers.begin(trace.name, [self.info(n) for n, spec in enumerate(self.specs) if spec.kind in (CALL, MAP)])
+
+    def _go_on_from(self, earlier: Progress) -> None:
+        """The run begins once more, and for those who watch goes on: what had ended waits again."""
+        self._told_before = {
+            (number, item - items.start): item for number, items in earlier.items.items() for item in items
+        }
+        self._first_new = len(earlier.specs)
+        for number, state in enumerate(earlier.states):
+            if self.observers and seen_as(state) != WAITING and earlier.specs[number].kind in (CALL, MAP):
+                self.observers.change(Change(earlier.info(number), WAITING))
 
     # -- what goes on ------------------------------------------------------------------------------
 
@@ -72,6 +88,20 @@ class Progress:
         self.states[number] = state
         if self.observers and self.specs[number].kind in (CALL, MAP):
             self.observers.change(Change(self.info(number), state, self.durations[number], error))
+
+    def queue(self, number: int) -> None:
+        """It is with the executor. For those who watch it waits, until it begins."""
+        self.states[number] = _QUEUED
+
+    def begin(self, number: int) -> None:
+        """It runs now, if nobody has told so before. Observers are told: in the thread of the run."""
+        if self.states[number] == _QUEUED:
+            self.enter_state(number, RUNNING)
+
+    def begin_quietly(self, number: int) -> None:
+        """The same where nobody observes: in any thread, before the call ends."""
+        if self.states[number] == _QUEUED:
+            self.states[number] = RUNNING
 
     def _release(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -131,12 +161,12 @@ class Progress:
 
     def has_ended(self, number: int) -> bool:
         """Will nothing more become of it?"""
-        return self.states[number] not in (WAITING, RUNNING)
+        return self.states[number] not in _OPEN
 
     def check_complete(self) -> None:
         """StateError if anything was left behind: better no result than one with holes."""
         for spec, state in zip(self.specs, self.states, strict=True):
-            if state in (WAITING, RUNNING):
+            if state in _OPEN:
                 raise StateError(
                     f"{self.trace.name}: {spec.label} ({spec.place}) was left {state} although nothing failed. This is "
                     "a defect of mlflowish; please report it.",
@@ -146,7 +176,7 @@ class Progress:
     def skip_the_rest(self) -> None:
         """Nothing more will run."""
         for number, state in enumerate(self.states):
-            if state in (WAITING, RUNNING):
+            if state in _OPEN:
                 self.enter_state(number, SKIPPED)
 
     # -- groups ------------------------------------------------------------------------------------
@@ -222,10 +252,17 @@ class Progress:
             spec = self.specs[number]
             pipeline = self.trace.pipeline_of(spec.group)
             needs = self._needs_of(spec) if self._has_gates else spec.deps
+            inside = self.inside.get(number)
+            index = number if inside is None or not self._first_new else self._index_of_item(number, inside)
             found = self._infos[number] = NodeInfo(
-                number, spec.label, spec.step.name, spec.file, spec.line, needs, pipeline, self.inside.get(number)
+                index, spec.label, spec.step.name, spec.file, spec.line, needs, pipeline, inside
             )
         return found
+
+    def _index_of_item(self, number: int, inside: int) -> int:
+        """What observers know the item of a map by, from before the run began once more."""
+        known = self._told_before.get((inside, number - self.items[inside].start))
+        return known if known is not None else self._first_new + number
 
     def _needs_of(self, spec: Spec) -> tuple[int, ...]:
         """The nodes that it waits for: in the place of gates, which are none, those that these wait for."""
@@ -242,5 +279,11 @@ class Progress:
         counts: dict[str, int] = {}
         for spec, state in zip(self.specs, self.states, strict=True):
             if spec.kind == CALL:
+                state = seen_as(state)
                 counts[state] = counts.get(state, 0) + 1
         return counts
+
+
+def seen_as(state: str) -> str:
+    """A state as those see it who watch."""
+    return WAITING if state == _QUEUED else state

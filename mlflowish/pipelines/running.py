@@ -185,14 +185,16 @@ class _Work:
         tell(CallNote(passed.key, self._pipeline.name, True, 0.0, None))
 
     def _scheduled(self, trace: Trace, whole: Whole) -> Any:
-        progress = Progress(trace, self._observers)
+        earlier = self._scheduler.progress if self._scheduler is not None else None
+        progress = Progress(trace, self._observers, instead_of=earlier)
         with _executor(self._executor) as executor:
-            is_first = self._scheduler is None
             self._scheduler = scheduler = Scheduler(
                 progress, executor, self._store, whole, stop_at_failure=self._on_failure == "stop"
             )
-            if self._display is not None and is_first:
+            if self._display is not None and earlier is None:
                 self._display.begin(progress, scheduler.failures, getattr(executor, "workers", None))
+            elif self._display is not None:
+                self._display.go_on(progress, scheduler.failures)
             scheduler.run()
             if scheduler.failures:
                 errors = (failure.error for failure in scheduler.failures)

@@ -14,7 +14,7 @@ from mlflowish.pipelines.apart import Apart
 from mlflowish.pipelines.dispatch import Dispatch, Parcel, raised
 from mlflowish.pipelines.endings import Failure
 from mlflowish.pipelines.items import item
-from mlflowish.pipelines.observing import CACHED, DONE, RUNNING
+from mlflowish.pipelines.observing import CACHED, DONE
 from mlflowish.pipelines.outputs import WrittenFiles
 from mlflowish.pipelines.progress import Progress
 from mlflowish.pipelines.trace import CALL, CHOOSE, ENTER, JOIN, LEAVE, MAP, Spec
@@ -54,7 +54,8 @@ class Scheduler:
         self._repairing: dict[int, list[int]] = {}  # a spec that is computed anew -> those that need it
         self._files = WrittenFiles(progress.specs, store)
         # Inside a step this thread is one of the workers: it lends a hand, or a small pool would wait for ever.
-        self._calls = Dispatch(executor, Apart().compute, helps=whole.is_inside_a_step and executor.in_process)
+        helps = whole.is_inside_a_step and executor.in_process
+        self._calls = Dispatch(executor, Apart().compute, progress, helps=helps)
 
     def run(self) -> None:
         """Until nothing is left to do. What fails is in `failures`; only interruptions are raised."""
@@ -63,7 +64,8 @@ class Scheduler:
                 self._resolve_ready()
                 self._submit_pending()
                 if self._calls.are_away:
-                    self._take(*self._calls.next_back())
+                    if (back := self._calls.next_back()) is not None:
+                        self._take(*back)
                 elif not self.progress.ready and self._calls.are_all_sent:
                     break
             self._calls.end()
@@ -108,7 +110,7 @@ class Scheduler:
     def _submit_pending(self) -> None:
         while (parcel := self._calls.next_parcel(fills=bool(self.progress.ready))) is not None:
             for number, _ in parcel:
-                self.progress.enter_state(number, RUNNING)
+                self.progress.queue(number)
             number, miss = parcel[0]
             self._whole.use_frame_of(self.progress.specs[number].group)
             # A worker would find a result that is stored, and is lost.

@@ -24,11 +24,12 @@ from mlflowish.executors import Executor, Future
 from mlflowish.executors.packing import Answer, Known, Warned, failed
 from mlflowish.hashing import Fingerprint
 from mlflowish.hashing.source import known_units, learn_units
+from mlflowish.steps import reference
 from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.keys import argument_digests
 from mlflowish.steps.lending import Lent, lend
-from mlflowish.steps.provenance import pass_on, producers_in
-from mlflowish.steps.reference import Miss, Outcome, find_by_reference
+from mlflowish.steps.provenance import SHARED, pass_on, producers_in
+from mlflowish.steps.reference import Miss, Outcome, Reference, find_by_reference
 from mlflowish.steps.travelling import sent_files
 from mlflowish.store import Store
 from mlflowish.store.context import Around, carried
@@ -77,6 +78,14 @@ class Departure:
         parts = tuple((part.kind, part.label, part.digest) for part in fingerprint.parts) if fingerprint else ()
         frame = (self._frame.step, self._frame.key) if self._frame is not None else None
         calls = tuple(Sent.of(miss, self.store) for miss in misses)
+        if len(calls) > 1 and any(map(_may_share, misses)):
+            import cloudpickle
+
+            # In one pickle an object that several calls get would be one object there, too.
+            try:
+                calls = tuple(cloudpickle.dumps(sent, protocol=pickle.HIGHEST_PROTOCOL) for sent in calls)
+            except Exception as error:  # whatever the user's objects raise
+                raise self.refuse(error) from error
         return Journey(
             self.step.name, packed, units, calls, parts, self.store, carried(), frame, self._on_mismatch, self.is_single
         )
@@ -166,7 +175,7 @@ class Journey:
     step: str
     packed: bytes
     units: bytes
-    calls: tuple[Sent, ...]
+    calls: tuple[Sent | bytes, ...]
     parts: PartDigests
     store: Store
     arounds: tuple[Around, ...]
@@ -187,7 +196,7 @@ class Journey:
         back = Back(outcomes, tuple(frame.children) if frame is not None else ())
         return Warned(back, tuple(dict.fromkeys(warned))) if warned else back
 
-    def _attempted(self, sent: Sent, store: Store, warned: list[str]) -> Outcome | Answer:
+    def _attempted(self, sent: Sent | bytes, store: Store, warned: list[str]) -> Outcome | Answer:
         if self.is_single:
             return self._made(sent, store, warned)
         try:
@@ -195,7 +204,8 @@ class Journey:
         except Exception as error:  # noqa: BLE001  the others go on; it is raised for whoever asks for this one
             return failed(error)
 
-    def _made(self, sent: Sent, store: Store, warned: list[str]) -> Outcome:
+    def _made(self, packed: Sent | bytes, store: Store, warned: list[str]) -> Outcome:
+        sent: Sent = pickle.loads(packed) if isinstance(packed, bytes) else packed
         args, kwargs = sent.received(store)
         step, key = _unpacked(self.packed, self.units), sent.key
         found = find_by_reference(step, args, kwargs)
@@ -239,6 +249,15 @@ def submit_misses(executor: Executor, misses: list[Miss], *, is_single: bool) ->
     departure = Departure(step, [(miss.args, miss.kwargs) for miss in misses], executor.on_mismatch, misses=misses)
     departure.is_single = is_single
     return executor.submit(departure, resources=step.options.resources)
+
+
+def _may_share(miss: Miss) -> bool:
+    """Does the call get something that can change, and that another call may get as well?"""
+    values = (*miss.args, *miss.kwargs.values())
+    return not all(
+        type(value.value if type(value) is reference.Known else value) in SHARED or type(value) is Reference
+        for value in values
+    )
 
 
 def _open(outcome: Outcome | Answer, store: Store) -> Any:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import mlflowish as mf
+from mlflowish.executors import executor_block
 from mlflowish.executors.processes import ProcessExecutor
 from mlflowish.pipelines import apart
 from mlflowish.steps.provenance import producer_of
@@ -143,6 +144,22 @@ def test_nor_what_the_items_of_a_map_do_to_what_they_have_in_common(executor):
         return gather.map(numbers(), into=[10], array=array)
 
     assert pipe.run(np.zeros(1), executor=executor).result == [12.0, 14.0, 16.0]
+
+
+def test_nor_the_calls_of_one_batch(processes):
+    @mf.step
+    def gather(number, into):
+        into.append(number)
+        return sum(into)
+
+    @mf.pipeline
+    def pipe(numbers):
+        return gather.map(numbers, into=[10], batch=3)
+
+    for executor in ("threads", processes):
+        assert pipe.run([1, 2, 3], executor=executor).result == [11, 12, 13]
+    with executor_block(processes):
+        assert gather.map([4, 5, 6], into=[10], batch=3) == [14, 15, 16]
 
 
 def test_one_object_given_twice_is_one_object_for_the_step(executor):

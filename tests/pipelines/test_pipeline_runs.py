@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import mlflowish as mf
+from mlflowish.executors import ThreadExecutor, executor_block
+from mlflowish.executors.processes import ProcessExecutor
 
 RAN: list[str] = []
 
@@ -652,6 +654,36 @@ def test_items_of_a_map_are_announced_as_they_come_into_being():
     for label in ("double.map", "double[0]", "double[1]"):
         assert [state for name, state in log.changes if name == label] == ["running", "done"]
     assert log.changes[-1] == ("double.map", "done")
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes", "blind"])
+def test_only_what_runs_is_shown_as_running(kind):
+    @mf.step
+    def nap(n):
+        time.sleep(0.02)
+        return n
+
+    @mf.pipeline
+    def pipe():
+        return [nap(n) for n in range(7)]
+
+    class Blind(ProcessExecutor):
+        """As clusters are: nobody knows what runs."""
+
+        knows_what_runs = False
+
+    executor = {"threads": ThreadExecutor, "processes": ProcessExecutor, "blind": Blind}[kind](2)
+    log = Log()
+    try:
+        with executor_block(executor):
+            pipe.run(observers=[log])
+    finally:
+        executor.shutdown()
+    running, most = 0, 0
+    for _, state in log.changes:
+        running += {"running": 1, "done": -1}[state]
+        most = max(most, running)
+    assert (most, running, len(log.changes)) == (2, 0, 14)
 
 
 def test_an_observer_that_fails_changes_nothing(caplog):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import mlflowish as mf
+from mlflowish.pipelines import RunGraph
 
 FACTOR = 2
 
@@ -328,6 +329,7 @@ def test_what_a_body_reads_by_itself_is_seen(store, tmp_path):
 OBSERVED = """
 import sys
 import mlflowish as mf
+from mlflowish.pipelines import RunGraph
 import plugin
 mf.use(sys.argv[1])
 
@@ -499,6 +501,69 @@ def test_a_nested_pipeline_whose_result_was_lost_is_computed_again(store, execut
     lose_objects(store)
     assert [len(each) for each in around_large.run(count, executor=executor).result] == [count]
     assert around_large.run(count).is_whole_hit
+
+
+@mf.step
+def each_of(n):
+    return list(range(n))
+
+
+@mf.step
+def doubled(n):
+    return 2 * n
+
+
+@mf.pipeline
+def maps_and_uses_large(n: int, more: int):
+    return doubled.map(each_of(more + 2)), sum_of(inner_large(n), more)
+
+
+class Begins(RunGraph):
+    """Also remembers how often it began, and every change."""
+
+    begins = 0
+
+    def begin(self, pipeline, nodes):
+        self.begins += 1
+        self.changes = []
+        super().begin(pipeline, nodes)
+
+    def change(self, change):
+        self.changes.append((change.node.index, change.state))
+        super().change(change)
+
+
+def test_a_run_that_has_to_begin_once_more_begins_once_for_those_who_watch(store):
+    count = 100_000
+    maps_and_uses_large(count, 0)
+    lose_objects(store)
+    run = maps_and_uses_large.run(count, 1, observers=[seen := Begins()], executor="serial")
+    assert run.result == ([0, 2, 4], sum(range(count)) + 1)
+    assert seen.begins == 1
+    facts_of = {facts["label"]: facts for _, facts in seen.graph.nodes(data=True)}
+    assert {facts["state"] for facts in facts_of.values()} <= {"done", "cached"}
+    assert facts_of["doubled.map"]["items"] == {"cached": 3}
+    inside = [state for index, state in seen.changes if seen.graph.nodes.get(index, {}).get("label") == "longer"]
+    assert inside[:2] == ["cached", "waiting"]
+
+
+def test_a_display_goes_on_with_the_run_that_begins_once_more():
+    from mlflowish.pipelines.displays.board import Board
+    from mlflowish.pipelines.displays.watcher import _Look
+    from mlflowish.pipelines.observing import Observers
+    from mlflowish.pipelines.progress import Progress
+    from mlflowish.pipelines.trace import Trace
+
+    trace = Trace(maps_and_uses_large)
+    trace.body((3, 0), {})
+    first = Progress(trace, Observers(()))
+    look = _Look(first, [], board := Board("m.pipe", 0.0))
+    first.finish(0, [0, 1])
+    look()
+    assert (board.counts["done"], board.total) == (1, 4)
+    look.turn_to(Progress(trace, Observers(()), instead_of=first), [])
+    look()
+    assert (board.counts["done"], board.counts["waiting"], board.total) == (0, 4, 4)
 
 
 def test_a_nested_pipeline_that_was_passed_does_not_hide_what_fails(store):

@@ -69,6 +69,11 @@ class Board:
         self.states[node.index] = WAITING
         self.counts[WAITING] += 1
 
+    def start_over(self) -> None:
+        """Nothing has begun; what is known of durations stays."""
+        self.nodes, self.states, self.running, self._queued, self._maps = {}, {}, {}, {}, set()
+        self.counts = dict.fromkeys(self.counts, 0)
+
     def _apply(self, change: Change, at_s: float) -> None:
         node, state = change.node, change.state
         if node.index in self._maps:

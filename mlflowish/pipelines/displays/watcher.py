@@ -18,7 +18,7 @@ from mlflowish.pipelines.displays.estimate import Estimate, estimate
 from mlflowish.pipelines.displays.face import Face, View
 from mlflowish.pipelines.endings import Ending, Failure
 from mlflowish.pipelines.observing import WAITING, Change
-from mlflowish.pipelines.progress import Progress
+from mlflowish.pipelines.progress import Progress, seen_as
 from mlflowish.pipelines.trace import CALL, MAP
 
 APPEARS_AFTER_S = 1.0
@@ -41,6 +41,7 @@ class ProgressWatcher:
         self._appears_after_s = appears_after_s
         self._face: Face | None = None
         self._guard = threading.Lock()
+        self._look: _Look | None = None
         self._is_over = threading.Event()
         self._has_ended = threading.Event()
         self._ending: Ending | None = None
@@ -54,13 +55,18 @@ class ProgressWatcher:
     def begin(self, progress: Progress, failures: Sequence[Failure], workers: int | None) -> None:
         """A run begins. `workers`: how many calls go on at once, as far as that is known."""
         board = Board(progress.trace.name, monotonic(), workers)
-        look = _Look(progress, failures, board)
+        look = self._look = _Look(progress, failures, board)
         context = copy_context()  # a notebook knows by it which cell the output belongs to
         try:
             # A bare thread: threading's would have us wait until it runs, which takes longer than a small pipeline.
             _thread.start_new_thread(context.run, (self._watch, board, look))
         except RuntimeError as error:  # no more threads to be had
             _log.info("The progress of a pipeline is not shown: %s", error)
+
+    def go_on(self, progress: Progress, failures: Sequence[Failure]) -> None:
+        """The run begins once more: the display goes on with that."""
+        if self._look is not None:
+            self._look.turn_to(progress, failures)
 
     def end(self, ending: Ending) -> None:
         """It is over. Waits for the last line, if anything was shown."""
@@ -136,10 +142,19 @@ class _Look:
     def __init__(self, progress: Progress, failures: Sequence[Failure], board: Board) -> None:
         self._progress, self._failures, self._board = progress, failures, board
         self._seen: list[str] = []
+        self._next: tuple[Progress, Sequence[Failure]] | None = None
+
+    def turn_to(self, progress: Progress, failures: Sequence[Failure]) -> None:
+        """Look at this from now on; called from the other thread."""
+        self._next = progress, failures
 
     def __call__(self) -> None:
+        if self._next is not None:
+            (self._progress, self._failures), self._next = self._next, None
+            self._seen = []
+            self._board.start_over()
         progress, seen, now = self._progress, self._seen, monotonic()
-        states = progress.states.copy()
+        states = list(map(seen_as, progress.states.copy()))
         specs, durations, known = progress.specs, progress.durations, len(seen)
         for number in range(known, len(states)):
             if specs[number].kind in (CALL, MAP):
