@@ -9,6 +9,7 @@ from mlflowish.codecs.registry import register_lazily
 from mlflowish.store import Entry, Store
 
 register_lazily("units", "mlflowish.units.storing:UnitsCodec", "mlflowish.units.sequence.Units")
+register_lazily("results", "mlflowish.units.keeping:ResultsCodec", "mlflowish.units.results.Results")
 
 
 def load_value(store: Store, entry: Entry) -> Any:

@@ -18,8 +18,11 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 
+import mlflowish as mf
+import mlflowish.steps.loading  # the codecs of rooms above are registered there
 from mlflowish.codecs import decode, drain, encode
 from mlflowish.hashing import digest
+from mlflowish.units.unit import Unit
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -72,6 +75,10 @@ VALUES = {
     ),
     "arrow-table": pa.table({"a": [1, None], "d": pa.array(["x", "y"]).dictionary_encode()}),
     "sparse": scipy.sparse.csr_array(np.eye(3)),
+    "results": mf.Results(
+        [1, np.arange(3, dtype="<i8")],
+        [Unit("a.csv", (mf.File("a.csv"),), {"day": 1}, 7), Unit("group=b", ([mf.File("b.csv")], 2))],
+    ),
 }
 
 # A string that comes twice is written once, and which equal strings are one object differs between versions of Python.
