@@ -13,7 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# On a busy machine an example takes as long as it takes. All else is as hypothesis has it, which draws the same numbers
+# each time where $CI is set.
+hypothesis.settings.register_profile(
+    "patient", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 Place = tuple[str, dict[str, Any]]
 

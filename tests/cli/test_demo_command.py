@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from command_runs import Runner
 
 ORDER = ["load", "split", "features", "train", "features", "evaluate"]
@@ -72,9 +74,8 @@ def test_a_store_that_cannot_be_written_is_an_error_of_ours(mlflowish: Runner, t
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_the_example_runs_as_a_module_of_its_own(mlflowish: Runner, tmp_path: Path) -> None:
-    import subprocess
-
+@pytest.mark.nightly  # the tests above run the same example
+def test_the_example_runs_as_a_module_of_its_own(tmp_path: Path) -> None:
     env = {**os.environ, "MLFLOWISH_STORE": str(tmp_path / "store")}
     command = [sys.executable, "-m", "mlflowish.demo.digits"]
     outputs = [subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True) for _ in "12"]

@@ -28,8 +28,9 @@ def proxy(moto_url) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def behind(moto_url, proxy: Proxy) -> tuple[str, dict[str, object]]:
-    """moto as seen through the proxy; asked once, not five times."""
+def behind(moto_url, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, object]]:
+    """moto as seen through the proxy; asked once, not five times by botocore, and each time five times by s3fs."""
+    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
     url, options = moto_url
     client = {**options["client_kwargs"], "endpoint_url": proxy.endpoint}
     once = {"retries": {"max_attempts": 0}, "connect_timeout": 2, "read_timeout": 5}
