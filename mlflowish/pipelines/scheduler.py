@@ -19,6 +19,7 @@ from mlflowish.pipelines.outputs import WrittenFiles
 from mlflowish.pipelines.progress import Progress
 from mlflowish.pipelines.trace import CALL, CHOOSE, ENTER, JOIN, LEAVE, MAP, Spec
 from mlflowish.pipelines.whole import Whole
+from mlflowish.steps.elsewhere import asked_again
 from mlflowish.steps.fanout import rows_of
 from mlflowish.steps.reference import (
     Miss,
@@ -31,6 +32,8 @@ from mlflowish.steps.reference import (
 )
 from mlflowish.store import Store
 from mlflowish.store.distant import trusting
+
+_MOST_ASKED = 3
 
 
 class Scheduler:
@@ -50,6 +53,7 @@ class Scheduler:
         self._key_of: dict[int, bytes] = {}
         self._twins: dict[int, list[int]] = {}  # specs that are the same call as one that is computed now
         self._made_by: dict[str, int] = {}  # key -> the spec that has it
+        self._asked: dict[int, int] = {}  # how often a call was made again because a file had changed
         self._repaired: set[int] = set()
         self._repairing: dict[int, list[int]] = {}  # a spec that is computed anew -> those that need it
         self._files = WrittenFiles(progress.specs, store)
@@ -254,6 +258,8 @@ class Scheduler:
         if isinstance(error, ResultGoneError) and self._repair(error, number):
             self._end_twins(number)
             return
+        if self._ask_again(number, error):
+            return
         for waiting in self._repairing.pop(number, ()):
             self._failed(waiting, error)
         spec = self.progress.specs[number]
@@ -263,6 +269,22 @@ class Scheduler:
         if self._stop_at_failure:
             self.progress.ready.clear()
             self._calls.cancel()
+
+    def _ask_again(self, number: int, error: Exception) -> bool:
+        """A file that changed between our look and a worker's: the call is made with what it is now."""
+        if not getattr(error, "is_other_data", False) or self._asked.get(number, 0) >= _MOST_ASKED:
+            return False
+        self._asked[number] = self._asked.get(number, 0) + 1
+        spec = self.progress.specs[number]
+        try:
+            found = asked_again(spec.step, self.progress.filled(spec.args), self.progress.filled(spec.kwargs), error)
+        except MlflowishError:  # it has vanished meanwhile: that it was another one is as true
+            return False
+        if isinstance(found, Outcome):
+            self._ended(number, found)
+        elif found is not None:
+            self._calls.add(number, found)
+        return found is not None
 
     def _failed_together(self, parcel: Parcel, error: Exception) -> None:
         """A parcel failed as a whole: of a batch, one call may have ended the worker, or cannot travel; each by itself

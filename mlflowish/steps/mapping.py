@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from mlflowish.errors import InvalidInputError, NotFoundError, StepError, StorageError
+from mlflowish.errors import CapabilityError, InvalidInputError, NotFoundError, StepError, StorageError
 from mlflowish.executors import Future, active_executor
 from mlflowish.steps.fanout import submit
 from mlflowish.steps.identity import Identity
@@ -237,9 +237,23 @@ class _Mapping:
 
     def _settle(self, place: int, result: Callable[[], Any]) -> None:
         try:
-            self._results[place] = result()
+            self._results[place] = self._had(place, result)
         except Exception as error:  # noqa: BLE001  every item finishes before the failures are raised together
             self._failures[place] = error
+
+    def _had(self, place: int, result: Callable[[], Any]) -> Any:
+        try:
+            return result()
+        except CapabilityError as error:
+            if self._executor.in_process:
+                raise
+            from mlflowish.steps.elsewhere import as_it_is_now
+            from mlflowish.steps.remote import submit_misses
+
+            def submitted(miss: Miss) -> Any:
+                return submit_misses(self._executor, [miss], is_single=True).result()
+
+            return as_it_is_now(self._step, self._calls[place], self._common, error, submitted)
 
     def _again(self, place: int, repeat: _Repeat) -> Any:
         found = self._step.look_up(repeat.identity)

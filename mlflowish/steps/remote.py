@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from mlflowish.errors import CapabilityError, InvalidInputError
+from mlflowish.errors import CapabilityError, NotFoundError, ResultGoneError
 from mlflowish.executors import Executor, Future
 from mlflowish.executors.packing import Answer, Known, Warned, failed
 from mlflowish.hashing import Fingerprint
 from mlflowish.hashing.source import known_units, learn_units
 from mlflowish.steps import reference
+from mlflowish.steps.elsewhere import means_other_data, other_files, unseen
 from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.keys import argument_digests
 from mlflowish.steps.lending import Lent, lend
 from mlflowish.steps.provenance import SHARED, pass_on, producers_in
 from mlflowish.steps.reference import Miss, Outcome, Reference, find_by_reference
+from mlflowish.steps.refusing import cannot_travel, means_other_code, why_not
 from mlflowish.steps.travelling import sent_files
 from mlflowish.store import Store
 from mlflowish.store.context import Around, carried
@@ -113,9 +115,9 @@ class Departure:
         """The error for a call that cannot travel, naming what in it is the reason."""
         for args, kwargs in self.calls:
             for name, value in self._named(args, kwargs):
-                if (reason := _why_not(value)) is not None:
-                    return _cannot_travel(self.step, f"its argument '{name}' ({type(value).__qualname__})", reason)
-        return _cannot_travel(self.step, "the step itself, or something that its code refers to,", str(error))
+                if (reason := why_not(value)) is not None:
+                    return cannot_travel(self.step, f"its argument '{name}' ({type(value).__qualname__})", reason)
+        return cannot_travel(self.step, "the step itself, or something that its code refers to,", str(error))
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         names = self.step.identifier.binding.names
@@ -126,11 +128,13 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The arguments of one call as they travel, its key in the driver, and who made what."""
+    """The arguments of one call as they travel, its key in the driver, what its arguments add to it, and who made
+    what."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     key: str | None
+    token: bytes
     producers: tuple[tuple[int | str, tuple[tuple[Any, str], ...]], ...]
 
     @classmethod
@@ -148,6 +152,7 @@ class Sent:
             tuple(lend(store, value, digests.get(name)) for name, value in zip(named, miss.args, strict=True)),
             {name: lend(store, value, digests.get(name)) for name, value in miss.kwargs.items()},
             identity.hex,
+            identity.token if identity.token[:1] == b"D" else b"",
             tuple((place, made) for place, made in producers if made),
         )
 
@@ -208,15 +213,22 @@ class Journey:
         sent: Sent = pickle.loads(packed) if isinstance(packed, bytes) else packed
         args, kwargs = sent.received(store)
         step, key = _unpacked(self.packed, self.units), sent.key
-        found = find_by_reference(step, args, kwargs)
+        try:
+            found = find_by_reference(step, args, kwargs)
+        except NotFoundError as error:
+            if key is None or isinstance(error, ResultGoneError):
+                raise
+            raise unseen(self.step, error) from error  # the driver has seen it, or it would have no key
         if key is not None and _key_of(found) != key:
             # The call before may have changed what the step's code refers to: begin with what was sent.
             step = _unpacked(self.packed, self.units, anew=True)
             found = find_by_reference(step, args, kwargs)
         if key is not None and (here := _key_of(found)) != key:
+            if (files := other_files(step, args, kwargs, sent.token)) is not None:
+                raise means_other_data(self.step, key, here, files)
             difference = self._difference(step)
             if self.on_mismatch != "warn":
-                raise _means_something_else(self.step, key, here, difference)
+                raise means_other_code(self.step, key, here, difference)
             warned.append(f"{self.step} has another key on a worker: {difference}")
         return found if isinstance(found, Outcome) else found.compute()
 
@@ -322,7 +334,7 @@ def _packed(step: Step[..., Any], fingerprint: Fingerprint | None) -> tuple[byte
     try:
         packed = bytes(cloudpickle.dumps(step, protocol=pickle.HIGHEST_PROTOCOL))
     except Exception as error:  # whatever the user's objects raise
-        raise _cannot_travel(step, "the step itself, or something that its code refers to,", str(error)) from error
+        raise cannot_travel(step, "the step itself, or something that its code refers to,", str(error)) from error
     reached = (*fingerprint.codes, *fingerprint.foreign_codes) if fingerprint is not None else ()
     codes = [code for code in reached if _goes_by_value(code)]
     known_codes = known_units(codes)
@@ -366,46 +378,5 @@ def _goes_by_value(code: CodeType) -> bool:
     )
 
 
-# -- what can go wrong -------------------------------------------------------------------------------------
-
-
 def _key_of(found: Outcome | Miss) -> str | None:
     return found.key if isinstance(found, Outcome) else found.identity.hex
-
-
-def _why_not(value: Any) -> str | None:
-    """Why a value cannot be pickled, None if it can."""
-    import cloudpickle
-
-    try:
-        cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001  whatever the user's objects raise
-        from mlflowish.codecs.culprit import culprit
-
-        path, reason = culprit(value, error)
-        return f"{path}: {reason}"
-    return None
-
-
-def _cannot_travel(step: Step[..., Any], what: str, reason: str) -> InvalidInputError:
-    code = getattr(step.fn, "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-    return InvalidInputError(
-        f"{step.name}{where} cannot run in another process: {what} cannot be pickled: {reason}. Open files, locks and "
-        "connections inside the step, or run it on threads: mf.executor('threads').",
-        step=step.name,
-        reason=reason,
-    )
-
-
-def _means_something_else(step: str, key: str, here: str | None, difference: str) -> CapabilityError:
-    return CapabilityError(
-        f"{step} has the key {key[:12]} in the driver and {(here or 'none')[:12]} on the worker: {difference}. Its "
-        "result would be that of other code. Give the workers the same code, packages and settings, or accept it with "
-        "mf.executor(..., on_mismatch='warn').",
-        step=step,
-        wanted=key,
-        found=here,
-        difference=difference,
-        is_other_code=True,
-    )

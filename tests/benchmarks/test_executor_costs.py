@@ -80,6 +80,29 @@ def test_tiny_steps_in_processes(tmp_path, figures, full):
     ours.shutdown()
 
 
+@mf.pipeline
+def roots(start: int, count: int, batch: int):
+    return root.map(range(start, start + count), batch=batch)
+
+
+@pytest.mark.nightly  # processes take seconds to start
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_tiny_steps_of_a_pipeline_in_batches(tmp_path, figures, full, kind):
+    """Cold tiny items of a `map` in a body, a hundred at a time, beside one at a time and a map outside."""
+    count = 1000 if full else 8
+
+    def piped(batch):
+        roots(next(_fresh), count, batch)
+
+    def mapped():
+        start = next(_fresh)
+        root.map(range(start, start + count), batch=100)
+
+    with mf.Store(tmp_path / "store"), mf.executor(kind, workers=2):
+        runners = {"mlflowish": lambda: piped(100), "one at a time": lambda: piped(1), "outside a pipeline": mapped}
+        figures.race(f"{count} cold tiny items of a pipeline, {kind}", runners, 5 if full else 1)
+
+
 @pytest.mark.nightly
 def test_naps_on_eight_workers(tmp_path, figures, full):
     """64 sleeps of 100 ms on 8 workers: 0.8 s is ideal."""

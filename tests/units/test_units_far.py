@@ -247,3 +247,47 @@ def test_grouped_and_joined_files_are_known_by_the_listing_too(bucket, new_proce
 
 def _length(files: list[mf.File]) -> int:
     return sum(len(file.read_bytes()) for file in files)
+
+
+class Ran(list[str]):
+    """Which files ran: a list that bodies do not copy."""
+
+
+@mf.pipeline
+def shouted(bucket: Bucket, ran: list[str]):
+    return shout.map(bucket.files(), ran=ran, batch=4)
+
+
+@mf.step(cache=False)
+def found_in(bucket: Bucket) -> mf.Units:
+    return bucket.files()
+
+
+@mf.pipeline
+def shouted_of_a_step(bucket: Bucket, ran: list[str]):
+    return shout.map(found_in(bucket), ran=ran)
+
+
+@pytest.mark.parametrize("pipeline", [shouted, shouted_of_a_step], ids=["body", "step"])
+def test_a_pipeline_over_a_bucket_costs_the_listing_and_what_is_new(bucket, new_process, pipeline):
+    ran = Ran()
+    bucket.put(**{f"f{n:02}": b"content %d" % n for n in range(12)})
+    bucket.requests()
+    assert len(pipeline(bucket, ran)) == len(ran) == 12
+    assert bucket.requests()["GET"] <= 12 + 2
+    bucket.put(new=b"x", f03=b"changed")
+    bucket.requests()
+    new_process()
+    if pipeline is shouted:
+        assert pipeline.plan(bucket, ran).counts() == {"hit": 11, "unknown": 2}
+        assert bucket.requests() == {"GET": 1}
+    ran.clear()
+    assert pipeline(bucket, ran)[3] == "CHANGED"
+    assert sorted(ran) == ["f03.txt", "new.txt"]
+    asked = bucket.requests()
+    assert asked["GET"] <= 2 + 2
+    assert asked["HEAD"] <= 2 * 4
+    new_process()
+    assert len(pipeline(bucket, ran)) == 13
+    assert bucket.requests() == {"GET": 1}
+    assert len(ran) == 2
