@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+_MOST_ADDED = 64
+
 _log = logging.getLogger("mlflowish.executors")
 
 
@@ -18,6 +20,7 @@ class Crew:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._added = 0
         self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
@@ -29,11 +32,19 @@ class Crew:
         if self._idle.acquire(blocking=False):
             return
         with self._lock:
-            if len(self._threads) < self._most:
+            if len(self._threads) < self._most + self._added:
                 name = f"mlflowish_{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+
+    def add(self, places: int) -> bool:
+        """Have so many threads more, because others wait, or so many less. False if there are enough of them."""
+        with self._lock:
+            if self._added + places > _MOST_ADDED:
+                return False
+            self._added += places
+            return True
 
     def end(self, *, wait: bool) -> None:
         """No more comes: the threads end when they have done what there is; `wait` for that."""

@@ -5,7 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any
+
+Place = tuple[int, Callable[[], AbstractContextManager[None]]]
+place: ContextVar[Place | None] = ContextVar("mlflowish_place", default=None)
+"""Of a call on a thread of ours: that thread, and the block in which what it holds is lent to others."""
+
+
+def waiting() -> AbstractContextManager[None]:
+    """The block in which this thread only waits for other calls: its place among the workers is for them."""
+    found = place.get()
+    return found[1]() if found is not None and found[0] == threading.get_ident() else nullcontext()
 
 
 class Future(concurrent.futures.Future[Any]):
@@ -79,7 +91,10 @@ class Future(concurrent.futures.Future[Any]):
         """What the call gave back, before it is opened: for a step on another process what its result is known by."""
         if timeout is None and not self.done():
             self._help()
-        return super().result(timeout)
+        if self.done():
+            return super().result(timeout)
+        with waiting():
+            return super().result(timeout)
 
     def _help(self) -> None:
         """Run it in this thread, and before it what it waits for, as far as nobody has begun them."""
@@ -94,4 +109,5 @@ class Future(concurrent.futures.Future[Any]):
             if future._runs_here:
                 future.run()
             if not future.done() and future is not self:
-                concurrent.futures.wait([future])
+                with waiting():
+                    concurrent.futures.wait([future])

@@ -13,6 +13,8 @@ from mlflowish.executors.resources import Capacity, Resources
 Start = Callable[[], None]
 Amounts = dict[str, float]
 
+_PATIENCE_S = 1.0
+
 _held: ContextVar[frozenset[str]] = ContextVar("mlflowish_held", default=frozenset())
 
 
@@ -59,6 +61,30 @@ class Gate:
         finally:
             if amounts:
                 self._give_back(amounts)
+
+    @contextmanager
+    def lending(self, wanted: Resources) -> Iterator[None]:
+        """A block in which a call that was started only waits for others: its cores are theirs.
+
+        At its end it waits until there is room again, but not for long: what holds the cores may wait for it in a way
+        that we do not see.
+        """
+        amounts = {name: amount for name, amount in self.capacity.fitted(wanted).items() if name == "cpus"}
+        self._give_back(amounts)
+        try:
+            yield
+        finally:
+            room = threading.Event()
+            waits = amounts, room.set
+            with self._lock:
+                self._waiting.appendleft(waits)
+            self._admit()
+            if not room.wait(_PATIENCE_S):
+                with self._lock:
+                    if waits in self._waiting:
+                        self._waiting.remove(waits)
+                        for name, amount in amounts.items():
+                            self._used[name] = self._used.get(name, 0) + amount
 
     def _give_back(self, amounts: Amounts) -> None:
         with self._lock:

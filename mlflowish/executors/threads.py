@@ -8,12 +8,13 @@ import contextvars
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mlflowish.executors.base import OnMismatch, Submitted, when_done
 from mlflowish.executors.crew import Crew
-from mlflowish.executors.futures import Future
+from mlflowish.executors.futures import Future, place
 from mlflowish.executors.gate import Gate, holding
 from mlflowish.executors.resources import ONE_CPU, Capacity, Resources
 
@@ -60,6 +61,7 @@ class ThreadExecutor:
             if self._pool is None:
                 self._pool = Crew(self.workers)
                 _living.add(self)
+            call.crew = self._pool
             self._pool.submit(call.run)
 
     def shutdown(self, *, cancel: bool = False) -> None:
@@ -92,6 +94,7 @@ class Admitted:
     """A function in the context of whoever submitted it: run by a worker, or by somebody who waits for it."""
 
     future: Future
+    crew: Crew | None = None  # where it is started by one of ours
 
     def __init__(self, function: Callable[[], Any], gate: Gate, resources: Resources) -> None:
         self.resources = resources
@@ -114,5 +117,20 @@ class Admitted:
             return self._context.run(self._held)
 
     def _held(self) -> Any:
+        if self.crew is not None and self._admitted == threading.get_ident():
+            place.set((threading.get_ident(), self._lent))  # in a context of our own
         with holding(self.resources):
             return self._function()
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """What a call that waits for others lends to them: its thread and its cores."""
+        assert self.crew is not None
+        if not self.crew.add(1):
+            yield
+            return
+        try:
+            with self._gate.lending(self.resources):
+                yield
+        finally:
+            self.crew.add(-1)

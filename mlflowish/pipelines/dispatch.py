@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflowish.errors import StateError
 from mlflowish.executors import Executor, Future, ThreadExecutor
+from mlflowish.executors.futures import waiting
 from mlflowish.executors.packing import Answer
 from mlflowish.pipelines.progress import Progress
 from mlflowish.pipelines.trace import Batch
@@ -200,7 +201,11 @@ class Dispatch:
             idle = next((future for _, future in self._away.values() if not _has_begun(future)), None)
             if idle is not None:
                 idle.run()
-        return self._taken(*self._back.get())
+        if not self._helps:
+            return self._taken(*self._back.get())
+        with waiting():
+            back = self._back.get()
+        return self._taken(*back)
 
     def back(self) -> tuple[Parcel, concurrent.futures.Future[Any]] | None:
         """What has ended, if something has."""

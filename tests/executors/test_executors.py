@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import os
 import threading
+import time
 
 import pytest
 
@@ -58,6 +61,82 @@ def test_steps_that_wait_for_steps_do_not_deadlock_a_small_pool(store):
 
     with mf.executor("threads", workers=1):
         assert tree.submit(6).result() == 1 + sum(range(1, 7))
+
+
+def test_what_a_step_submits_uses_the_threads_that_are_free(store):
+    both = threading.Barrier(2, timeout=60)
+
+    @mf.step(ignore=("meet",))
+    def leaf(x, meet):
+        meet.wait()
+        return x
+
+    @mf.step(ignore=("meet",))
+    def outer(n, meet):
+        return sum(leaf.map(range(n), meet=meet))
+
+    @mf.pipeline
+    def pipe(meet):
+        return outer(4, meet)
+
+    with mf.executor("threads", workers=2):  # one is where `outer` waits, and works
+        assert outer.submit(2, both).result() == 1
+        assert pipe(both) == 6
+
+
+def test_calls_that_wait_for_calls_never_wait_for_ever(store):
+    @mf.step
+    def tree(depth, name):
+        below = [tree.submit(depth - 1, f"{name}{side}") for side in "lr"] if depth else []
+        if depth % 2:
+            concurrent.futures.wait(below, timeout=0.01)
+        return 1 + sum(future.result() for future in below)
+
+    @mf.step
+    def chain(n):
+        return 0 if n == 0 else 1 + chain.submit(n - 1).result()
+
+    for workers in (1, 2, 3):
+        with mf.executor("threads", workers=workers):
+            assert tree.submit(5, f"{workers}").result(timeout=120) == 2**6 - 1
+            assert chain.submit(20 + workers).result(timeout=120) == 20 + workers
+
+
+def test_what_runs_at_once_is_no_more_than_there_are_workers(store):
+    running, most, lock = [0], [0], threading.Lock()
+
+    @mf.step
+    def leaf(x):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.002)
+        with lock:
+            running[0] -= 1
+        return x
+
+    @mf.step
+    def outer(n):
+        return sum(future.result() for future in [leaf.submit(10 * n + k) for k in range(10)])
+
+    with mf.executor("threads", workers=3):
+        assert sum(outer.map(range(8))) == sum(range(80))
+    assert most[0] <= 3 + 3  # whoever waits for a call that nobody has begun does it
+
+
+def test_what_a_step_submits_in_a_process_runs_there(store):
+    @mf.step
+    def pid(x):
+        return os.getpid()
+
+    @mf.step
+    def outer(n):
+        return {os.getpid(), *pid.map(range(n)), pid.submit(n).result()}
+
+    with mf.executor("processes", workers=2):
+        found = outer.submit(3).result()
+    assert len(found) == 1
+    assert os.getpid() not in found
 
 
 def test_map_keeps_order_and_computes_only_new_items(store):
