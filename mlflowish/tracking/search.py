@@ -15,7 +15,8 @@ from mlflowish.tracking.filters import EVERYTHING, Field, Filter, Kind, Value, p
 from mlflowish.tracking.folding import RunRecord
 from mlflowish.tracking.reading import read_runs
 from mlflowish.tracking.run import Run
-from mlflowish.tracking.table import pays
+from mlflowish.tracking.table import are_few, pays
+from mlflowish.tracking.table.few import few_runs
 
 _FIXED = ("run_id", "name", "experiment", "status", "start_time", "end_time")
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ def search_runs(
     names = None if experiment is None else {experiment} if isinstance(experiment, str) else set(experiment)
     if pays(opened):
         return _from_table(opened, wanted, names, orders, deleted=deleted, limit=limit, offset=offset)
-    found = _matching(read_runs(opened, deleted=deleted), wanted, names)
+    records = few_runs(opened) if are_few(opened) else read_runs(opened, deleted=deleted)
+    found = _matching((record for record in records if deleted or not record.is_deleted), wanted, names)
     if limit is None:
         return Runs(opened, sorted(found, key=lambda record: _rank(record, orders))[offset:])
     best = heapq.nsmallest(limit + offset, found, key=lambda record: _rank(record, orders))

@@ -33,7 +33,7 @@ def search(wanted=FILTER):
     return time.perf_counter() - start, found_s, read
 store = mf.Store(folder)
 first, _, read = search()
-whole = time.perf_counter() - began
+whole, whole_cpu = time.perf_counter() - began, time.process_time()
 ids, values = [each[0] for each in read], [each[3]["m0"] for each in read]
 assert 0 < len(ids) <= 50 and values == sorted(values, reverse=True), values
 others = [search(f"metrics.m0 > 0.5 and params.p{n} = 'value {n % 10}'")[0] for n in range(7, 7 + times)]
@@ -43,6 +43,7 @@ cpu = (time.process_time() - cpu) / max(times, 1)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 again, found = (statistics.median(times) for times in zip(*(both or [(first, first)])))
 told = {"whole": whole, "first": first, "again": again, "found": found, "cpu": cpu, "peak": peak, "ids": ids}
+told["whole_cpu"] = whole_cpu
 told["other"] = statistics.median(others) if others else first
 print(json.dumps(told))
 """
@@ -66,6 +67,7 @@ def reported(figures: Any, count: int, folder: Path) -> dict[str, Any]:
     name = f"filter, sort, first 50 of {count:,} runs"
     built = measured(folder)
     figures.add(f"{name}, first search ever: builds the table", "mlflowish", built["first"])
+    figures.add(f"{name}, first search ever: CPU", "mlflowish", built["whole_cpu"])
     figures.add(f"{name}, first search ever: peak memory", "mlflowish", built["peak"] / 1e6, "MB")
     table = sum(file.stat().st_size for file in folder.glob("tables/*/*"))
     figures.add(f"{name}: size of the table", "mlflowish", table / 1e6, "MB")
@@ -80,6 +82,7 @@ def searched(figures: Any, name: str, folder: Path, ids: list[str]) -> None:
     found = measured(folder, 20)
     assert found["ids"] == ids
     figures.add(f"{name}, new process, imports included", "mlflowish", found["whole"])
+    figures.add(f"{name}, new process: CPU, Python's start included", "mlflowish", found["whole_cpu"])
     figures.add(f"{name}, first search in a process", "mlflowish", found["first"])
     figures.add(f"{name}, warm", "mlflowish", found["again"])
     figures.add(f"{name}, warm, before anybody looks at them", "mlflowish", found["found"])

@@ -22,6 +22,7 @@ from mlflowish.tracking.records import RUNS, pack_batch
 from mlflowish.tracking.search import _matching, _rank, value_of
 from mlflowish.tracking.table import chosen, keeping, manifest, ordering
 from mlflowish.tracking.table.builder import Builder
+from mlflowish.tracking.table.few import FewRuns
 from mlflowish.tracking.table.keeping import Keeper
 from mlflowish.tracking.table.matching import matching
 from mlflowish.tracking.table.ordering import ordered
@@ -50,6 +51,7 @@ class World(RuleBasedStateMachine):
         self.store.create()
         self.others = [Journals(self.store.storage, RUNS) for _ in range(2)]
         self.keepers = [Keeper(self.store.storage) for _ in range(2)]
+        self.few = FewRuns()
         self.turn = self.batches = 0
 
     def teardown(self):
@@ -104,6 +106,11 @@ class World(RuleBasedStateMachine):
     @rule(client=st.integers(0, 1))
     def begin_anew(self, client):
         self.keepers[client] = Keeper(self.store.storage)
+
+    @invariant()
+    def few_runs_are_those_that_folding_tells(self):
+        expected = list(read_runs(self.store, deleted=True))
+        assert worlds.told(self.few.records(self.store)) == worlds.told(expected)
 
     @invariant()
     def every_run_is_told_of_as_it_is(self):

@@ -44,7 +44,8 @@ class Builder:
     @property
     def text_bytes(self) -> int:
         """Of all texts that it holds, each once; about."""
-        return sum(pairs.known_values.size_bytes for pairs in (self._params, self._tags, self._others))
+        params, tags, others = self._params.known_values, self._tags.known_values, self._others.known_values
+        return params.size_bytes + tags.size_bytes + others.size_bytes
 
     def add(self, run_id: bytes, record: RunRecord | None, *, records: int = 0, size_bytes: int = 0) -> None:
         """A run, folded from so many records; None: what they tell of is no run (yet)."""

@@ -51,21 +51,19 @@ class Remembered:
         return record
 
 
-def fold_again(
-    key: bytes, segments: Sequence[Segment], loose: tuple[bytes, ...], flying: Sequence[Batch], before: Folded | None
-) -> Folded:
+def fold_again(key: bytes, payloads: Iterable[bytes], flying: Sequence[Batch], before: Folded | None) -> Folded:
     """A run of which the table says nothing true; the same as `before` if nothing came of it since."""
-    payloads = tuple(dict.fromkeys([*payloads_of(segments, key), *loose]))
+    kept = tuple(dict.fromkeys(payloads))
     batches = tuple(flying)
-    if before is not None and before.payloads == payloads and before.flying == batches and before.holds():
+    if before is not None and before.payloads == kept and before.flying == batches and before.holds():
         return before
     verdicts: dict[Process, bool] = {}
 
     def is_dead(process: Process) -> bool:
         return verdicts.setdefault(process, process.is_dead())
 
-    record = fold(key, [*map(unpack_batch, payloads), *batches], is_dead)
-    return Folded(payloads, batches, record, tuple(verdicts.items()))
+    record = fold(key, [*map(unpack_batch, kept), *batches], is_dead)
+    return Folded(kept, batches, record, tuple(verdicts.items()))
 
 
 def payloads_of(segments: Iterable[Segment], key: bytes) -> list[bytes]:

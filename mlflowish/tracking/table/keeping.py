@@ -39,7 +39,7 @@ from mlflowish.tracking.table.columns import (
     joined,
 )
 from mlflowish.tracking.table.coverage import Indexes, as_ids, as_keys, gaps, unique
-from mlflowish.tracking.table.folded import Folded, Remembered, fold_again
+from mlflowish.tracking.table.folded import Folded, Remembered, fold_again, payloads_of
 from mlflowish.tracking.table.manifest import Rows, Table, latest_number, read_table, replaced, write_table
 from mlflowish.tracking.table.part import Part, batch_of
 
@@ -204,7 +204,12 @@ class Keeper:
         if remembered is None or remembered.segments != holdings.segments:
             remembered = Remembered(holdings.segments)
         folded = {
-            key: fold_again(key, holdings.segments, loose.get(key, ()), flying.batches(key), before.get(key))
+            key: fold_again(
+                key,
+                [*payloads_of(holdings.segments, key), *loose.get(key, ())],
+                flying.batches(key),
+                before.get(key),
+            )
             for key in as_keys(ids)
         }
         builder = Builder()
