@@ -16,7 +16,7 @@ from typing import Protocol
 
 from mlflowish.catalog.conflicts import conflict_of, epoch_of, meets
 from mlflowish.catalog.log import Log
-from mlflowish.catalog.record import Commit, body_path, decode_commit, encode_commit, record_hash, record_path
+from mlflowish.catalog.record import Commit, as_read, body_path, encode_commit, record_hash, record_path
 from mlflowish.catalog.transaction import Transaction
 from mlflowish.catalog.view import EPOCH, View
 from mlflowish.errors import (
@@ -220,7 +220,7 @@ class Committer:
         if self._is_void(commit.slot, record, path):
             _discard(log, path)
             return None
-        self._known.take(decode_commit(record, commit.slot, lambda _: body))
+        self._known.take(as_read(commit, record, body))
         return commit.slot
 
     def _is_ours(self, log: Log, path: str, record: bytes) -> bool:

@@ -13,6 +13,8 @@ RESERVED = "~"  # keys that begin so are the catalog's own
 _MOST_KEY_CHARACTERS = 512
 _MOST_DEPTH = 64
 MOST_VALUE_CHARACTERS = 16 << 20
+_MOST_ESCAPE = 12  # characters that one of a text takes in JSON: two escapes of a pair
+_MOST_NUMBER = 32  # that a number, a constant, or what stands around a value takes
 # Control characters, halves of surrogate pairs, line separators, and the last code point, which bounds a scan from
 # above.
 _REFUSED_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\U0010ffff]")
@@ -68,52 +70,101 @@ def _wrong_in(text: str) -> str:
     return ""
 
 
+class _Refused(Exception):
+    """What is wrong with a value, and on the way out of it, where: inside this module only."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.place = ""
+
+
 def plain_copy(value: Any, where: str = "the value") -> Any:
     """A copy of plain data that shares nothing with it; InvalidInputError that names the place of what is not plain."""
-    return _copied(value, where, 0)
+    return sized_copy(value, where)[0]
 
 
-def _copied(value: Any, where: str, depth: int) -> Any:
+def sized_copy(value: Any, where: str = "the value") -> tuple[Any, int]:
+    """The same, and a number of characters that its JSON does not exceed."""
+    most = [_MOST_NUMBER]
+    try:
+        return _copied(value, 0, most), most[0]
+    except _Refused as refused:
+        place = where + refused.place
+        raise InvalidInputError(f"{place} {refused.what}", path=place) from None
+
+
+def _copied(value: Any, depth: int, most: list[int]) -> Any:
     kind = type(value)
-    if value is None or kind is bool or kind is str or kind is CommitTime:
+    if value is None or kind is bool or kind is CommitTime:
         return value
+    if isinstance(value, str):
+        most[0] += _MOST_ESCAPE * len(value)
+        return str.__str__(value)
     if depth > _MOST_DEPTH:
-        raise InvalidInputError(f"{where} is nested deeper than {_MOST_DEPTH} levels", path=where)
+        raise _Refused(f"is nested deeper than {_MOST_DEPTH} levels")
+    if kind is dict:
+        return _copied_dict(value, depth + 1, most)
+    if kind is list:
+        return _copied_list(value, depth + 1, most)
     if isinstance(value, int):
         if not _SMALLEST_INT <= value <= _LARGEST_INT:
-            raise InvalidInputError(f"{where} is an integer beyond 64 bits; store it as text", path=where)
+            raise _Refused("is an integer beyond 64 bits; store it as text")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            message = f"{where} is {value!r}, which JSON has no number for; leave it out, or store it as text"
-            raise InvalidInputError(message, path=where)
+            raise _Refused(f"is {value!r}, which JSON has no number for; leave it out, or store it as text")
         return float(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if kind is list:
-        return [_copied(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
-    if kind is dict:
-        for name in value:
-            if not isinstance(name, str):
-                message = f"{where} has the key {name!r:.100} of type {type(name).__name__}; keys are text"
-                raise InvalidInputError(message, path=where)
-        return {str.__str__(name): _copied(item, f"{where}[{name!r:.50}]", depth + 1) for name, item in value.items()}
-    raise InvalidInputError(
-        f"{where} is of type {kind.__module__}.{kind.__qualname__}. The catalog holds plain data: dict, list, str, "
-        "int, float, bool and None; larger or other things are objects, and their names go here",
-        path=where,
+    raise _Refused(
+        f"is of type {kind.__module__}.{kind.__qualname__}. The catalog holds plain data: dict, list, str, "
+        "int, float, bool and None; larger or other things are objects, and their names go here"
     )
 
 
-def stamped(value: Any, time_s: float) -> Any:
-    """Plain data with every `CommitTime` in it replaced by the time of the commit."""
+def _copied_list(value: list[Any], depth: int, most: list[int]) -> list[Any]:
+    copy: list[Any] = []
+    try:
+        for item in value:
+            copy.append(_copied(item, depth, most))
+    except _Refused as refused:
+        refused.place = f"[{len(copy)}]{refused.place}"
+        raise
+    most[0] += _MOST_NUMBER * len(copy)
+    return copy
+
+
+def _copied_dict(value: dict[Any, Any], depth: int, most: list[int]) -> dict[str, Any]:
+    copy: dict[str, Any] = {}
+    characters = 0
+    for name, item in value.items():
+        if type(name) is not str:
+            if not isinstance(name, str):
+                raise _Refused(f"has the key {name!r:.100} of type {type(name).__name__}; keys are text")
+            name = str.__str__(name)
+        characters += len(name)
+        if type(item) is str:  # as most are
+            characters += len(item)
+            copy[name] = item
+            continue
+        try:
+            copy[name] = _copied(item, depth, most)
+        except _Refused as refused:
+            refused.place = f"[{name!r:.50}]{refused.place}"
+            raise
+    most[0] += 2 * _MOST_NUMBER * len(copy) + _MOST_ESCAPE * characters
+    return copy
+
+
+def committed(value: Any, time_s: float) -> Any:
+    """Plain data as whoever reads the record finds it: every `CommitTime` is the time of the commit, names are sorted.
+    Shares no dict and no list with the value."""
     kind = type(value)
     if kind is CommitTime:
         return time_s
     if kind is dict:
-        return {name: stamped(item, time_s) for name, item in value.items()}
+        return {name: item if type(item := value[name]) is str else committed(item, time_s) for name in sorted(value)}
     if kind is list:
-        return [stamped(item, time_s) for item in value]
+        return [committed(item, time_s) for item in value]
     return value
 
 

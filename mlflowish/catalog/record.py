@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blake3 import blake3
@@ -34,6 +34,20 @@ class Change:
     prefixes: tuple[str, ...] = ()
     refs: tuple[ObjectRef, ...] = ()
     base: int = -1
+    texts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)  # JSON of puts that is at hand
+
+    def put_texts(self) -> Iterator[tuple[str, str]]:
+        """The keys that it put, each with the JSON of its value."""
+        for key, value in self.puts.items():
+            yield key, self.texts.get(key) or encode(value)
+
+    def text(self) -> str:
+        """`plain()` as JSON."""
+        fields = self.plain()
+        if not fields.pop("puts", None):
+            return encode(fields)
+        puts = ",".join(f"{encode(key)}:{text}" for key, text in sorted(self.put_texts()))
+        return _with(fields, "puts", f"{{{puts}}}")
 
     def plain(self) -> dict[str, Any]:
         """As it stands in a record; what is empty is left out."""
@@ -104,11 +118,25 @@ def encode_commit(commit: Commit) -> tuple[bytes, bytes]:
         "v": RECORD_VERSION,
         "writer": commit.writer,
     }
-    transactions = [change.plain() for change in commit.transactions]
-    body = encode(transactions).encode()
+    text = f"[{','.join(change.text() for change in commit.transactions)}]"
+    body = text.encode()
     if len(body) <= INLINE_BYTES:
-        return checked(encode({**fields, "tx": transactions})), b""
+        return checked(_with(fields, "tx", text)), b""
     return checked(encode({**fields, "body": [len(body), blake3(body).hexdigest()]})), body
+
+
+def _with(fields: dict[str, Any], name: str, text: str) -> str:
+    """The JSON of an object with one more field, whose JSON is at hand; there are fields before it."""
+    before = encode({other: value for other, value in fields.items() if other < name})
+    after = encode({other: value for other, value in fields.items() if other > name})
+    return f'{before[:-1]},"{name}":{text}{"," if len(after) > 2 else ""}{after[1:]}'
+
+
+def as_read(commit: Commit, record: bytes, body: bytes) -> Commit:
+    """The commit as it is decoded from the bytes that were made of it."""
+    if b"\\ud" in record or b"\\ud" in body:  # halves of a pair that stood apart are one character when they are read
+        return decode_commit(record, commit.slot, lambda _: body)
+    return replace(commit, hash=record_hash(record), body=body_path(commit.slot, commit.nonce) if body else "")
 
 
 def checked(line: str) -> bytes:

@@ -13,12 +13,13 @@ from mlflowish.catalog.plain import (
     MOST_VALUE_CHARACTERS,
     RESERVED,
     CommitTime,
+    committed,
     decode,
     encode,
     plain_copy,
     require_key,
     require_scan_prefix,
-    stamped,
+    sized_copy,
 )
 from mlflowish.catalog.record import Change
 from mlflowish.catalog.view import DEAD, EPOCH, Snapshot, View
@@ -122,9 +123,8 @@ class Transaction:
         A `refs` at the top of a dict, of the form [[name, size], ...], names objects: they are referred to (`refer`).
         """
         self._require_open()
-        copy = plain_copy(value, f"The value of {require_key(key)!r}")
-        size = len(encode(copy))
-        if size > MOST_VALUE_CHARACTERS:
+        copy, most = sized_copy(value, f"The value of {require_key(key)!r}")
+        if most > MOST_VALUE_CHARACTERS and (size := len(encode(copy))) > MOST_VALUE_CHARACTERS:
             raise InvalidInputError(
                 f"The value of {key!r} is {size} characters of JSON, at most {MOST_VALUE_CHARACTERS} are kept. "
                 "Store it as an object, and its name here.",
@@ -241,17 +241,19 @@ class Transaction:
         return changed
 
     def change(self, time_s: float) -> Change:
-        """As it will stand in the record."""
-        puts = {key: value for key, value in self._writes.items() if value is not _DELETED}
+        """As it will stand in the record, and as it is read from there."""
+        writes = sorted(self._writes.items(), key=_first)
+        puts = {key: committed(value, time_s) for key, value in writes if value is not _DELETED}
         return Change(
             id=self.id,
-            puts=puts if self._now is None else stamped(puts, time_s),
-            deletes=tuple(key for key, value in self._writes.items() if value is _DELETED),
+            puts=puts,
+            deletes=tuple(key for key, value in writes if value is _DELETED),
             comment=self.comment,
-            reads={key: slot for key, slot in self._reads.items() if key[0] != RESERVED},
-            prefixes=tuple(self._scans),
-            refs=tuple(self._refs.values()),
+            reads={key: slot for key, slot in sorted(self._reads.items()) if key[0] != RESERVED},
+            prefixes=tuple(sorted(self._scans)),
+            refs=tuple(ref for _, ref in sorted(self._refs.items(), key=_first)),
             base=self.slot,
+            texts={key: encode(value) for key, value in puts.items()},
         )
 
     def saved(self) -> Any:
@@ -319,6 +321,10 @@ def _is_there(storage: Storage, ref: ObjectRef) -> bool:
         return storage.size(ref.path) == ref.size_bytes
     except NotFoundError:
         return False
+
+
+def _first(item: tuple[str, Any]) -> str:
+    return item[0]
 
 
 def _slot_of(view: View, key: str) -> int:

@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from mlflowish.catalog.plain import LAST_CHARACTER, RESERVED, decode, encode, require_key, require_scan_prefix
+from mlflowish.catalog.plain import LAST_CHARACTER, RESERVED, decode, require_key, require_scan_prefix
 from mlflowish.catalog.record import NOTHING, Commit
 from mlflowish.errors import IntegrityError
 
@@ -77,8 +77,8 @@ class View:
         for change in commit.transactions:
             for key in change.deletes:
                 self._write(key, (commit.slot, None))
-            for key, value in change.puts.items():
-                self._write(key, (commit.slot, encode(value)))
+            for key, text in change.put_texts():
+                self._write(key, (commit.slot, text))
         self.commits.append(commit)
         self.hash, self.time_s = commit.hash, commit.time_s
         self.head = commit.slot  # last: readers go by it

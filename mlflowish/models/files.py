@@ -33,10 +33,14 @@ class ModelFile:
 
 
 class FileWriter:
-    """Takes the files of one model into a store, in the order in which they are added."""
+    """Takes the files of one model into a store, in the order in which they are added.
 
-    def __init__(self, store: Store) -> None:
+    `digest` is the value digest (hex) of the model; None if it has none.
+    """
+
+    def __init__(self, store: Store, digest: str | None = None) -> None:
         self.files: list[ModelFile] = []
+        self.digest = digest
         self._store = store
 
     def add(self, path: str, content: Buffer, *, executes_code: bool = False) -> None:

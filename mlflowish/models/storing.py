@@ -51,7 +51,7 @@ def store_model(
     manifest = _described(native, chosen, signature, metadata)
     manifest.packed()  # what JSON cannot hold is refused before anything is written
     store.create()
-    files = FileWriter(store)
+    files = FileWriter(store, manifest.digest)
     options = dict(chosen.save(native, files))
     example = _store_example(input_example, files)
     reach = reach_of(native)

@@ -274,7 +274,10 @@ class _Lane:
 def courier_of(store: Store) -> Courier:
     """The one that delivers for this store in this process."""
     with _lock:
-        return _couriers.setdefault(store, Courier(store))
+        found = _couriers.get(store)
+        if found is None:
+            found = _couriers[store] = Courier(store)
+        return found
 
 
 def _is_left_behind(record: DeliveryRecord) -> bool:

@@ -37,7 +37,7 @@ class Record:
 
     def value(self) -> dict[str, Any]:
         """The stored form."""
-        return {"v": RECORD_VERSION, **{each.name: getattr(self, each.name) for each in fields(self)}}
+        return {"v": RECORD_VERSION, **{name: getattr(self, name) for name in _names(type(self))}}
 
     @classmethod
     def from_value(cls, value: Any) -> Self:
@@ -58,7 +58,7 @@ class Record:
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Self:
-        return cls(**{each.name: value[each.name] for each in fields(cls) if each.name in value})
+        return cls(**{name: value[name] for name in _names(cls) if name in value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ class VersionRecord(Record):
         return self.deleted is not None and "purged_s" in self.deleted
 
     def value(self) -> dict[str, Any]:
-        whole = {"v": RECORD_VERSION, **{each.name: getattr(self, each.name) for each in fields(self)}}
+        whole = Record.value(self)
         whole["metrics"] = {name: _plain(number) for name, number in self.metrics.items()}
         return whole
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Self:
-        known = {each.name: value[each.name] for each in fields(cls) if each.name in value}
+        known = {name: value[name] for name in _names(cls) if name in value}
         metrics = {name: float(number) for name, number in known.pop("metrics", {}).items()}
         return cls(**known, metrics=metrics)
 
@@ -187,6 +187,16 @@ class DeliveryRecord(Record):
     time_s: float
     owner: str
     claimed_s: float
+
+
+_fields: dict[type, tuple[str, ...]] = {}
+
+
+def _names(cls: type[Record]) -> tuple[str, ...]:
+    found = _fields.get(cls)
+    if found is None:
+        found = _fields[cls] = tuple(each.name for each in fields(cls))
+    return found
 
 
 def _plain(number: float) -> float | str:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mlflowish.errors import ConflictError, InvalidInputError
 from mlflowish.registry.ancestry import run_of, source_of
 from mlflowish.registry.change import Change, changed
-from mlflowish.registry.listing import utc
 from mlflowish.registry.lookup import reading
 from mlflowish.registry.marking import merged, point
 from mlflowish.registry.moving import require_no_approval
 from mlflowish.registry.names import alias_name, description_text, metrics_of, model_name, stage_name, tags_of
-from mlflowish.registry.records import VersionRecord
-from mlflowish.registry.registered import ModelVersion, version_of
+from mlflowish.registry.records import VERSIONS, VersionRecord, numbered
+from mlflowish.registry.registered import ModelVersion, version_from
 from mlflowish.registry.rules import NONE
 from mlflowish.registry.shelf import Shelf
 from mlflowish.store.transactions import joined
@@ -79,17 +78,23 @@ def register_model(
     def register() -> ModelVersion:
         stored, source = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
         add = partial(apply, stored, source, run_of(source))
-        return _dated(changed(wanted, add, who=who, store=opened, creates=True))
+        number, record = changed(wanted, add, who=who, store=opened, creates=True)
+        # Only what was written with it can name a number that is new: nothing has to be looked up.
+        named = () if label is None else (label,)
+        return version_from(opened, wanted, number, _dated(opened, wanted, number, record), named)
 
-    def apply(stored: StoredModel, source: dict[str, Any] | None, run_id: str | None, change: Change) -> ModelVersion:
+    def apply(
+        stored: StoredModel, source: dict[str, Any] | None, run_id: str | None, change: Change
+    ) -> tuple[int, VersionRecord]:
         record = _record(change, stored, source, run_id, description=words, tags=marks, metrics=numbers)
         number = change.add(record, why)
         if target != NONE:
             require_no_approval(change, number, target)
             change.move(number, target, archive_existing=True, comment=why)
+            record = replace(record, stage=target)
         if label is not None:
             point(change, label, number)
-        return version_of(opened, change.shelf, number)
+        return number, record
 
     return _storing_again(register)
 
@@ -105,15 +110,12 @@ def _storing_again(register: Callable[[], ModelVersion]) -> ModelVersion:
     return register()
 
 
-def _dated(version: ModelVersion) -> ModelVersion:
-    """The version with the time at which it was committed, which is known afterwards only."""
-    if joined(version.store) is not None:
-        return version
-    record = Shelf(version.store.catalog.known(), version.name).find_version(version.version)
-    if record is None:
-        return version
-    created_s = record.created_s
-    return replace(version, created=utc(created_s), record=replace(version.record, created_s=created_s))
+def _dated(store: Store, name: str, number: int, record: VersionRecord) -> VersionRecord:
+    """The record with the time at which it was committed, which is known afterwards only."""
+    if joined(store) is not None:
+        return record
+    written = store.catalog.known().get(f"{VERSIONS}/{name}/{numbered(number)}")
+    return record if written is None else replace(record, created_s=written["created_s"])
 
 
 def _require_stage(store: Store, name: str, stage: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import os
+from functools import lru_cache
 
 from mlflowish.errors import InvalidInputError
 
 USER_VARIABLE = "MLFLOWISH_USER"
+_NAMED_BY = ("LOGNAME", "USER", "LNAME", "USERNAME")  # what getpass asks before it asks for the user of this number
 
 
 def acting(who: str | None) -> str:
@@ -23,6 +25,12 @@ def acting(who: str | None) -> str:
 
 def _login() -> str:
     try:
-        return getpass.getuser()
+        return _user(os.getuid() if hasattr(os, "getuid") else 0, *map(os.environ.get, _NAMED_BY))
     except (OSError, KeyError, ImportError):
         return "unknown"
+
+
+@lru_cache(maxsize=16)
+def _user(uid: int, *named: str | None) -> str:
+    # Asked once for each answer that there can be: it may read files, or ask a server.
+    return getpass.getuser()

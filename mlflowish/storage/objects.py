@@ -204,8 +204,9 @@ class ObjectStore:
 def settle_object(storage: Storage, ref: ObjectRef, verify: Verify = "sealed") -> None:
     """Check an object that rests in a file, and flush it if it has not been; others are as durable as they get."""
     if storage.capabilities.local_paths:
-        FileReader(storage, ref, verify).check()
-        _flush(storage, ref)
+        full = FileReader(storage, ref, verify).path()
+        if full is not None and storage.capabilities.durable:
+            settle(full, ref.digest)
 
 
 def _flush(storage: Storage, ref: ObjectRef) -> None:

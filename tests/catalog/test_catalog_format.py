@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mlflowish.catalog import Catalog
+from mlflowish.catalog import Catalog, Transaction
 from mlflowish.catalog.checkpoints import checkpoint_path
 from mlflowish.catalog.floors import HINT_PATH, floor_path
+from mlflowish.catalog.plain import encode
 from mlflowish.catalog.record import RECORD_VERSION, record_path
 from mlflowish.errors import FormatVersionError
 from mlflowish.storage import LocalStorage, MemoryStorage
@@ -123,3 +127,55 @@ def test_a_newer_version_is_refused_and_nothing_is_changed() -> None:
     with pytest.raises(FormatVersionError):
         Catalog(storage).transact(lambda tx: tx.put("a", 1))
     assert len([*storage.list("")]) == 1
+
+
+texts = st.text(st.characters(), max_size=8)
+scalars = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats(allow_nan=False) | texts
+values = st.recursive(
+    scalars.filter(lambda value: value not in (float("inf"), float("-inf"))),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=12,
+)
+keys = st.from_regex(r"[a-zA-Z\u00e0-\u00ff]{1,3}(/[a-z]{1,2})?", fullmatch=True)
+
+
+class Doubled(str):
+    __slots__ = ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    puts=st.dictionaries(keys, values, max_size=4),
+    deletes=st.lists(keys, max_size=2),
+    comment=texts,
+    timed=st.booleans(),
+)
+def test_a_writer_knows_of_its_own_commit_what_readers_read(
+    puts: dict[str, object], deletes: list[str], comment: str, timed: bool
+) -> None:
+    storage = MemoryStorage(f"own-{uuid.uuid4()}")
+    catalog = Catalog(storage)
+
+    def write(tx: Transaction) -> None:
+        for key in deletes:
+            tx.get(key)
+            tx.delete(key)
+        list(tx.scan("z")), list(tx.scan("a"))
+        for key, value in puts.items():
+            tx.put(key, [tx.now_s, {"b": value, "a": Doubled(key)}] if timed else value)
+
+    catalog.transact(write, comment=comment)
+    own, read = list(catalog.log()), list(Catalog(storage).log())
+    assert repr(own) == repr(read)  # the order of names too
+    assert own == read
+    for known in (catalog, Catalog(storage)):
+        view = known.history.view() if known is catalog else known.history.advance()
+        assert {key: text for key, _, text in view.scan("", view.head)} == {
+            key: encode(value)
+            for commit in read
+            for change in commit.transactions
+            for key, value in change.puts.items()
+        }
+    for commit in read:
+        line = storage.get(record_path(commit.slot)).split(b"\n")[0]
+        assert encode(json.loads(line)).encode() == line  # canonical, though it is put together from pieces

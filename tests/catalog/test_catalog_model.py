@@ -103,8 +103,11 @@ class CatalogMachine(RuleBasedStateMachine):
     def get(self, one: Open, key: str) -> None:
         if key in one.writes:
             assert one.tx.get(key) == one.writes[key]
-        elif self.could_read(one.base, lambda: one.tx.get(key), self.states[one.slot + 1].get(key)):
-            one.reads.add(key)
+        else:
+            written = self.written[one.slot + 1].get(key, -1)
+            rests_on = one.base if written <= one.base else self.head  # what was written later is in memory
+            if self.could_read(rests_on, lambda: one.tx.get(key), self.states[one.slot + 1].get(key)):
+                one.reads.add(key)
 
     @rule(one=transactions, prefix=PREFIXES)
     def scan(self, one: Open, prefix: str) -> None:

@@ -33,6 +33,34 @@ def test_a_version_knows_what_was_said_of_it(store):
     assert before <= found.created <= datetime.datetime.now(datetime.UTC)
 
 
+SAID = {"alias": "champion", "description": "on June", "tags": {"n": 3}, "metrics": {"auc": 0.9, "loss": math.inf}}
+
+
+@pytest.mark.parametrize("stage", [None, "Staging", "production"])
+@pytest.mark.parametrize("said", [{}, SAID], ids=["nothing said", "all said"])
+def test_what_registering_gives_is_what_is_found_afterwards(store, stage, said):
+    register("churn", "churn", alias="champion")
+    given = mf.register_model("churn", {"weights": [1]}, stage=stage, **said)
+    assert given == registry.get("churn", version=3) == registry.get("churn")
+    with mf.transaction(store):
+        inside = mf.register_model("churn", {"weights": [2]}, stage=stage, **said)
+    found = registry.get("churn", version=4)
+    assert (inside.stage, inside.aliases, inside.tags, inside.metrics) == (
+        found.stage, found.aliases, found.tags, found.metrics
+    )  # fmt: skip
+    assert inside.record.value() | {"created_s": 0} == found.record.value() | {"created_s": 0}
+
+
+def test_whoever_acts_is_the_user_of_now(store, monkeypatch):
+    monkeypatch.delenv("MLFLOWISH_USER")
+    for name in ("bob", "eve"):
+        monkeypatch.setenv("LOGNAME", name)
+        assert mf.register_model("churn", len).who == name
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert mf.register_model("churn", len).who not in ("bob", "eve")
+
+
 def test_a_version_is_found_by_stage_number_alias_address_and_as_the_newest(store):
     register("churn", "churn", "churn")
     registry.transition("churn", 1, "production")

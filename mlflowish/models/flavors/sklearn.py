@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import CapabilityError, IntegrityError, missing_extra
+from mlflowish.hashing import hexdigest
 from mlflowish.models.copies import copies
 from mlflowish.models.files import FileReader, FileWriter
 from mlflowish.models.flavors.base import Flavor, comes_from, library_version
@@ -34,7 +35,7 @@ class SklearnFlavor(Flavor):
         return comes_from(model, self.libraries, "BaseEstimator")
 
     def save(self, model: Any, files: FileWriter) -> Mapping[str, Any]:
-        dumped = _dumped(model)
+        dumped = _dumped(model, files.digest)
         if dumped is None:
             return {"format": "pickle", "value": files.add_encoded("model", storable(model))}
         data, foreign = dumped
@@ -82,19 +83,19 @@ def _own_types(data: bytes) -> frozenset[str] | None:
     return types if all(name.startswith("sklearn.") for name in types) else None
 
 
-def _dumped(model: Any) -> tuple[bytes, list[str]] | None:
+def _dumped(model: Any, digest: str | None) -> tuple[bytes, list[str]] | None:
     """The model as a skops file, and the types in it that skops does not know; None where skops is not installed or
     would not give the same model back."""
     try:
         import skops.io
     except ImportError:
         return None
-    from mlflowish.hashing import digest
-
+    if digest is None:
+        return None
     try:
         data: bytes = skops.io.dumps(model)
         foreign, again = _read_back(skops.io, data)
-        return (data, sorted(foreign)) if digest(again) == digest(model) else None
+        return (data, sorted(foreign)) if hexdigest(again) == digest else None
     except Exception:  # noqa: BLE001  what skops, or a class in the model, cannot do: pickle may be able to
         return None
 
