@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from mlflowish.errors import CapabilityError, InvalidInputError, NotFoundError, StepError, StorageError
+from mlflowish.errors import CapabilityError, InvalidInputError, MlflowishError, NotFoundError, StepError, StorageError
 from mlflowish.executors import Future, active_executor
 from mlflowish.steps.fanout import submit
 from mlflowish.steps.identity import Identity
@@ -216,6 +216,7 @@ class _Mapping:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
             self._release()
         self._send()
+        self._send_apart()
         results, failures = self._results, self._failures
         for place, pending in self._pending.items():
             self._settle(place, pending.result)
@@ -234,6 +235,19 @@ class _Mapping:
         if failures:
             raise failed(self._step.name, self._rows, results, failures) from failures[min(failures)]
         return done
+
+    def _send_apart(self) -> None:
+        """Submit anew, each by itself, what was in a batch that failed as a whole: one of them has ended the worker, or
+        cannot travel, and the others are not to fail with it."""
+        for place, pending in self._pending.items():
+            future = pending.future
+            if not pending.travels or future.cancelled() or not isinstance(future.exception(), Exception):
+                continue
+            try:
+                self._identities[place] = self._step.identify(self._calls[place], self._common)
+            except MlflowishError:  # it has vanished meanwhile: it has failed anyway
+                continue
+            self._pending[place] = _Pending(self._submitted_alone(place))
 
     def _settle(self, place: int, result: Callable[[], Any]) -> None:
         try:

@@ -353,6 +353,11 @@ def test_of_a_batch_that_ends_its_worker_only_the_one_that_did_fails(write):
     ]
     assert deadly.is_cached(mf.File("0.txt"))
     assert deadly.is_cached(mf.File("2.txt"))
+    deadly.forget()
+    with mf.executor("processes", workers=1), pytest.raises(mf.StepError, match="1 of 3 items failed") as caught:
+        deadly.map(mf.files("?.txt"), batch=3)
+    assert [type(error) for error in caught.value.units.values()] == [mf.WorkerDiedError]
+    assert caught.value.results == ["0.txt", None, "2.txt"]
 
 
 def test_of_a_batch_what_cannot_travel_stays_and_the_others_go(on):
@@ -365,6 +370,10 @@ def test_of_a_batch_what_cannot_travel_stays_and_the_others_go(on):
         untravelled(threading.Lock())
     assert len(caught.value.failures) == 1
     assert held.is_cached(2)
+    held.forget()
+    with on("processes"), pytest.raises(mf.StepError, match="1 of 3 items failed, the first at index 1") as caught:
+        held.map([1, threading.Lock(), 2], batch=3)
+    assert caught.value.results == ["int", None, "int"]
 
 
 def test_what_fails_in_a_batch_stops_the_rest_if_it_is_to(write, log):
