@@ -6,10 +6,11 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from mlflowish.errors import CapabilityError
 
+_COMPARED = ("python", "mlflowish", "cloudpickle")
 _NONCE = os.urandom(8).hex()
 
 
@@ -21,6 +22,11 @@ class Origin:
     mlflowish: str
     cloudpickle: str
     process: tuple[int, str]
+
+    @property
+    def versions(self) -> tuple[str, str, str]:
+        """What is compared, as `_COMPARED` names it."""
+        return self.python, self.mlflowish, self.cloudpickle
 
     @property
     def is_here(self) -> bool:
@@ -35,11 +41,10 @@ def here() -> Origin:
 
 def refusal(sender: Origin) -> str | None:
     """What differs between the sender and this process, as a sentence; None if nothing does."""
-    mine, theirs = asdict(here()), asdict(sender)
     differing = [
-        f"{name} {mine[name]} where the driver has {theirs[name]}"
-        for name in ("python", "mlflowish", "cloudpickle")
-        if mine[name] != theirs[name]
+        f"{name} {mine} where the driver has {theirs}"
+        for name, mine, theirs in zip(_COMPARED, _versions(), sender.versions, strict=True)
+        if mine != theirs
     ]
     if not differing:
         return None
