@@ -164,17 +164,17 @@ def test_loading_a_model_by_alias(benchmark, registry_of, peer, model):
 @BOTH
 @pytest.mark.benchmark(group="registry: register a stored model")
 def test_registering(benchmark, registry_of, peer):
-    assert int(benchmark.pedantic(registry_of(peer).register, rounds=20)) >= 4
+    assert int(benchmark.pedantic(registry_of(peer).register, rounds=60)) >= 4
 
 
 @BOTH
 @pytest.mark.benchmark(group="registry: store and register, scikit-learn")
 def test_storing_and_registering(benchmark, registry_of, peer):
-    assert int(benchmark.pedantic(registry_of(peer).store_and_register, rounds=5)) >= 4
+    assert int(benchmark.pedantic(registry_of(peer).store_and_register, rounds=20)) >= 4
 
 
 @BOTH
 @pytest.mark.benchmark(group="registry: promote")
 def test_promoting(benchmark, registry_of, peer):
     opened, turn = registry_of(peer), iter(range(10**9))
-    benchmark.pedantic(lambda: opened.promote(1 + next(turn) % 3), rounds=20)
+    benchmark.pedantic(lambda: opened.promote(1 + next(turn) % 3), rounds=60)
