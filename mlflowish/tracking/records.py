@@ -158,7 +158,7 @@ def unpack_batch(payload: bytes) -> Batch:
             tuple(Event(str(kind), int(time_us), dict(body)) for kind, time_us, body, *_ in events),
             {str(name): Last(int(last[0]), int(last[1]), float(last[2])) for name, last in lasts.items()},
         )
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
         raise IntegrityError(f"a record of a run cannot be parsed: {error}") from error
 
 

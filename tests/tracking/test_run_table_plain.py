@@ -110,7 +110,7 @@ def test_a_plain_run_is_what_folding_says(payloads) -> None:
 
 
 @pytest.mark.nightly
-@settings(max_examples=30_000, deadline=None)
+@settings(max_examples=5_000, deadline=None)
 @given(records)
 def test_a_plain_run_is_what_folding_says_at_length(payloads) -> None:
     check(payloads)

@@ -113,7 +113,15 @@ def test_records_survive_the_round_trip() -> None:
     assert unpack_chunk(pack_chunk(chunk), "y").columns == {"y": column}
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x91\x01", b"\x93\x01\x01\x01", b"\x81\x01\x02", b"x" * 50])
+# The last two are batches with a map, and with an infinite step, where a last point belongs.
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *[b"", b"\xc1", b"\x91\x01", b"\x93\x01\x01\x01", b"\x81\x01\x02", b"x" * 50],
+        b"\x95\x01\xc4\x01w\x00\x90\x81\xa1a\x81\xa1a\x01",
+        b"\x95\x01\xc4\x01w\x00\x90\x81\xa1a\x93\xca\x7f\x80\x00\x00\x01\xca\x00\x00\x00\x00",
+    ],
+)
 def test_what_is_no_record_of_a_run_is_a_clear_error(payload: bytes) -> None:
     for unpack in (unpack_batch, unpack_chunk):
         with pytest.raises(IntegrityError, match="cannot be parsed"):

@@ -13,7 +13,7 @@ from mlflowish.store import Store
 from mlflowish.tracking.folding import RunRecord
 from mlflowish.tracking.inflight import in_flight
 from mlflowish.tracking.records import RUNS
-from mlflowish.tracking.table.folded import Folded, fold_again
+from mlflowish.tracking.table.folded import REMEMBERED_BYTES, Folded, fold_again
 
 _KEY_BYTES = 16
 
@@ -41,12 +41,19 @@ class FewRuns:
                 for segment in holdings.segments:
                     for item in segment.items():
                         payloads.setdefault(item[:_KEY_BYTES], []).append(item[_KEY_BYTES:])
-                self._folded = {
+                found = {
                     key: fold_again(key, sorted(payloads.get(key, ())), flying.batches(key), self._folded.get(key))
                     for key in sorted({*payloads, *flying.run_ids()})
                 }
-                self._mark = mark, holdings.mark
-            return [folded.record for folded in self._folded.values() if folded.record is not None]
+                size_bytes = sum(len(payload) for folded in found.values() for payload in folded.payloads)
+                is_kept = size_bytes <= REMEMBERED_BYTES
+                self._folded, self._mark = (found, (mark, holdings.mark)) if is_kept else ({}, None)
+                return _records(found)
+            return _records(self._folded)
+
+
+def _records(found: dict[bytes, Folded]) -> list[RunRecord]:
+    return [folded.record for folded in found.values() if folded.record is not None]
 
 
 def few_runs(store: Store) -> list[RunRecord]:
