@@ -21,7 +21,8 @@ from mlflowish.steps import Step
 
 if TYPE_CHECKING:
     from mlflowish.pipelines.definition import Pipeline
-    from mlflowish.pipelines.trace import Group, Trace
+    from mlflowish.pipelines.specs import Group
+    from mlflowish.pipelines.trace import Trace
 
 # Those that give the same for the same plain values in every process: not `set`, whose order is another each time,
 # nor `repr`, `id`, `hash`, `open`, `print`, `isinstance` (a node is of no type that its value has).

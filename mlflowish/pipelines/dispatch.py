@@ -18,7 +18,7 @@ from mlflowish.executors import Executor, Future, ThreadExecutor
 from mlflowish.executors.futures import waiting
 from mlflowish.executors.packing import Answer
 from mlflowish.pipelines.progress import Progress
-from mlflowish.pipelines.trace import Batch
+from mlflowish.pipelines.specs import Batch
 from mlflowish.steps.reference import Miss, Outcome
 from mlflowish.steps.remote import Departure
 from mlflowish.steps.running import interrupt

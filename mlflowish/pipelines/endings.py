@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mlflowish.errors import InvalidInputError, StepError
-from mlflowish.pipelines.trace import Spec, Trace
+from mlflowish.pipelines.specs import Spec
+from mlflowish.pipelines.trace import Trace
 from mlflowish.steps.tracing import recorder
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"

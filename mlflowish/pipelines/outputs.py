@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflowish.errors import InvalidInputError
-from mlflowish.pipelines.trace import Spec
+from mlflowish.pipelines.specs import Spec
 from mlflowish.steps.reference import Reference
 from mlflowish.store import Dir, File, Store
 

@@ -12,7 +12,8 @@ from mlflowish.errors import MlflowishError, NotFoundError, ResultGoneError, Sto
 from mlflowish.pipelines.closed import are_plain, asks_for_parts, closed_steps, node_places
 from mlflowish.pipelines.packing import unpack
 from mlflowish.pipelines.shape import shape_of
-from mlflowish.pipelines.trace import Group, Trace
+from mlflowish.pipelines.specs import Group
+from mlflowish.pipelines.trace import Trace
 from mlflowish.steps.auditing import still_valid
 from mlflowish.steps.identity import Identity
 from mlflowish.steps.reference import Reference

@@ -14,7 +14,8 @@ from mlflowish.pipelines.folding import FOLDED_FROM
 from mlflowish.pipelines.items import item
 from mlflowish.pipelines.nodes import Node, index_of
 from mlflowish.pipelines.passing import whole_key
-from mlflowish.pipelines.trace import CALL, CHOOSE, JOIN, MAP, Spec, Trace
+from mlflowish.pipelines.specs import CALL, CHOOSE, JOIN, MAP, Spec
+from mlflowish.pipelines.trace import Trace
 from mlflowish.pipelines.whole import Whole
 from mlflowish.steps.explaining import explain_identity
 from mlflowish.steps.fanout import rows_of

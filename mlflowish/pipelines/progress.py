@@ -23,7 +23,8 @@ from mlflowish.pipelines.observing import (
     NodeInfo,
     Observers,
 )
-from mlflowish.pipelines.trace import CALL, ENTER, MAP, Group, Spec, Trace
+from mlflowish.pipelines.specs import CALL, ENTER, MAP, Group, Spec
+from mlflowish.pipelines.trace import Trace
 
 _CONTAINERS = frozenset({list, tuple, dict})
 _QUEUED = "queued"  # with the executor, and not begun: waiting, for all but us

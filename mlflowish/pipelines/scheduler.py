@@ -17,7 +17,7 @@ from mlflowish.pipelines.items import item
 from mlflowish.pipelines.observing import CACHED, DONE
 from mlflowish.pipelines.outputs import WrittenFiles
 from mlflowish.pipelines.progress import Progress
-from mlflowish.pipelines.trace import CALL, CHOOSE, ENTER, JOIN, LEAVE, MAP, Spec
+from mlflowish.pipelines.specs import CALL, CHOOSE, ENTER, JOIN, LEAVE, MAP, Spec
 from mlflowish.pipelines.whole import Whole
 from mlflowish.steps.elsewhere import asked_again
 from mlflowish.steps.fanout import rows_of

@@ -14,7 +14,8 @@ from blake3 import blake3
 
 from mlflowish.hashing.writer import Done
 from mlflowish.pipelines.nodes import Node, index_of
-from mlflowish.pipelines.trace import CALL, ENTER, MAP, Group, Trace
+from mlflowish.pipelines.specs import CALL, ENTER, MAP, Group
+from mlflowish.pipelines.trace import Trace
 from mlflowish.steps.keys import arguments_token
 
 _CONTAINERS = frozenset({list, tuple, dict})

@@ -17,7 +17,8 @@ from mlflowish.codecs import describe, encode
 from mlflowish.errors import MlflowishError, UncacheableError
 from mlflowish.pipelines.packing import pack
 from mlflowish.pipelines.passing import VERSION, Passed, look_up, not_for_ever, whole_key
-from mlflowish.pipelines.trace import CALL, MAP, Group, Trace
+from mlflowish.pipelines.specs import CALL, MAP, Group
+from mlflowish.pipelines.trace import Trace
 from mlflowish.steps import parts, writing
 from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.identity import Identity

@@ -19,7 +19,7 @@ from mlflowish.pipelines.displays.face import Face, View
 from mlflowish.pipelines.endings import Ending, Failure
 from mlflowish.pipelines.observing import WAITING, Change
 from mlflowish.pipelines.progress import Progress, seen_as
-from mlflowish.pipelines.trace import CALL, MAP
+from mlflowish.pipelines.specs import CALL, MAP
 
 APPEARS_AFTER_S = 1.0
 _ENDS_WITHIN_S = 2.0  # a terminal that takes no more is not waited for any longer
