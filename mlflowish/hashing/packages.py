@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,9 +47,26 @@ def realm_of_module(name: str | None) -> Realm:
     if not name or name == "__main__":
         return "project"
     module = sys.modules.get(name)
-    if module is None:
-        return "stdlib" if name.partition(".")[0] in sys.stdlib_module_names else "project"
-    return realm_of_loaded(module)
+    return realm_of_loaded(module) if module is not None else _realm_of_unloaded(name.partition(".")[0])
+
+
+def _realm_of_unloaded(top: str) -> Realm:
+    """Where a module belongs that this process has not loaded: a function that travelled here by value is that of the
+    same code as where its module is. By the package at the top, which can be found without running anything."""
+    if top in sys.modules:
+        return realm_of_loaded(sys.modules[top])
+    if top in sys.stdlib_module_names:
+        return "stdlib"
+    file = _file_of_unloaded(top)
+    return realm_of_file(file) if file is not None else "project"
+
+
+@cache
+def _file_of_unloaded(top: str) -> str | None:
+    spec = PathFinder.find_spec(top)
+    if spec is None:
+        return None
+    return spec.origin or next((os.path.join(folder, "") for folder in spec.submodule_search_locations or ()), None)
 
 
 def realm_of_loaded(module: Any) -> Realm:
