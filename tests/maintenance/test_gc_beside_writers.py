@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -26,13 +27,15 @@ print(deleted)
 """
 
 
-def race(root: Path, *, writers: int, collectors: int, seconds: float) -> tuple[int, int]:
+def race(root: Path, *, writers: int, collectors: int, seconds: float, turn: int = 0) -> tuple[int, int]:
     """How many calls were made, how many objects deleted; fails if any process did. It goes on until something was
-    deleted beside the writers, however busy the machine is."""
+    deleted beside the writers, however busy the machine is. Each writer begins with calls that nobody made before, so
+    each `turn` on one store has writers of its own."""
     end, met = root.with_name("end"), root.with_name("met")
     end.unlink(missing_ok=True)
     met.unlink(missing_ok=True)
-    commands = [[str(HERE / "busy_writer.py"), str(root), str(seed), str(seconds), str(met)] for seed in range(writers)]
+    seeds = range(turn * writers, (turn + 1) * writers)
+    commands = [[str(HERE / "busy_writer.py"), str(root), str(seed), str(seconds), str(met)] for seed in seeds]
     commands += [["-c", COLLECTOR, str(root), str(end), str(met)] for _ in range(collectors)]
     running = [
         subprocess.Popen([sys.executable, *command], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
@@ -65,7 +68,9 @@ def test_nothing_is_lost_beside_four_writers_and_two_collections(tmp_path):
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_beside_eight_writers_and_three_collections_for_long(tmp_path):
     start = time.monotonic()
-    while time.monotonic() - start < 240:
-        _, deleted = race(tmp_path / "s", writers=8, collectors=3, seconds=30)
+    for turn in itertools.count():
+        if time.monotonic() - start > 240:
+            break
+        _, deleted = race(tmp_path / "s", writers=8, collectors=3, seconds=30, turn=turn)
         assert deleted > 0
         assert mf.fsck(tmp_path / "s").findings == ()
