@@ -27,6 +27,13 @@ Place = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_compiled() -> None:
+    """Processes that tests start leave no compiled modules: Python takes one for that of a file that was edited within
+    the same second, at the same size."""
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of whoever runs it."""
     os.environ["MLFLOWISH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 import many_runs
 import pytest
+import workloads
 
 import mlflowish as mf
 
@@ -52,7 +52,7 @@ print(json.dumps(told))
 def measured(folder: Path, times: int = 0) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(times)],
-        env={**os.environ, "MLFLOWISH_STORE": str(folder)},
+        env={**workloads.compiled(folder), "MLFLOWISH_STORE": str(folder)},
         cwd=folder,
         capture_output=True,
         text=True,

@@ -26,17 +26,10 @@ WITH_JOBLIB = pytest.mark.parametrize("peer", ["mlflowish", "joblib"])
 def measured(measure, folder, *arguments):
     """What `fresh.py` measures in a process of its own."""
     command = [sys.executable, str(HERE / "fresh.py"), measure, str(folder), *map(str, arguments)]
-    environment = {**compiled(folder), "PYTHONWARNINGS": "error"}
+    environment = {**workloads.compiled(folder), "PYTHONWARNINGS": "error"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def compiled(folder):
-    """An environment in which modules are compiled once, as an installed package is."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(pathlib.Path(folder).with_name("bytecode"))}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return environment
 
 
 def files_below(folder):
@@ -220,7 +213,7 @@ def test_import(figures, tmp_path, full):
         "import diskcache": "import diskcache",
         "import joblib": "import joblib",
     }
-    environment = compiled(tmp_path)
+    environment = workloads.compiled(tmp_path)
     for _ in range(10 if full else 1):
         for who, code in programs.items():
             figures.add("process start", who, started(code, environment))
