@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from typing import Any
 
 import many_runs
 import pytest
-import workloads
 
 import mlflowish as mf
 
@@ -50,9 +50,11 @@ print(json.dumps(told))
 
 
 def measured(folder: Path, times: int = 0) -> dict[str, Any]:
+    environment = {**os.environ, "MLFLOWISH_STORE": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # imports are a part of it: of compiled modules
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(times)],
-        env={**workloads.compiled(folder), "MLFLOWISH_STORE": str(folder)},
+        env=environment,
         cwd=folder,
         capture_output=True,
         text=True,
