@@ -11,11 +11,12 @@ from mlflowish.errors import IntegrityError
 from mlflowish.store import Store
 from mlflowish.tracking.filters import EVERYTHING, Field, Filter, Test, Value
 from mlflowish.tracking.folding import HARDWARE, RunRecord
+from mlflowish.tracking.table.builder import Builder
 from mlflowish.tracking.table.columns import Array
 from mlflowish.tracking.table.keeping import Shown, keeper_of
 from mlflowish.tracking.table.matching import hex_ids, is_id, matching, number_of
 from mlflowish.tracking.table.ordering import Order, first_text, ordered
-from mlflowish.tracking.table.part import Part
+from mlflowish.tracking.table.part import Part, batch_of
 
 T = TypeVar("T")
 _EXPERIMENT = Field("attribute", "experiment")
@@ -23,10 +24,16 @@ _TRIES = 4
 
 
 class Chosen:
-    """Rows of the table in order. Iterable more than once; values come as `search.value_of` gives them."""
+    """Rows of the table in order. Iterable more than once; values come as `search.value_of` gives them.
 
-    def __init__(self, shown: Shown, places: Array, rows: Array) -> None:
+    Values are read when they are asked for. A part that turns out to be damaged then is told to `damaged`, and its runs
+    are folded from their records.
+    """
+
+    def __init__(self, shown: Shown, places: Array, rows: Array, damaged: Callable[[str], None]) -> None:
         self._shown, self._places, self._rows = shown, places, rows
+        self._damaged = damaged
+        self._columns = shown.parts, rows  # where values are read: replaced together
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -72,11 +79,14 @@ class Chosen:
 
     def names(self, kind: str) -> list[str]:
         """Names of metrics, params or tags that one of them has, in order."""
+        return self._past_damage(lambda parts, rows: self._names_in(kind, parts, rows))
+
+    def _names_in(self, kind: str, parts: Sequence[Part], rows: Array) -> list[str]:
         found: set[str] = set()
         for place in np.unique(self._places).tolist():
-            part = self._shown.parts[place]
+            part = parts[place]
             is_chosen = np.zeros(len(part), bool)
-            is_chosen[self._rows[self._places == place]] = True
+            is_chosen[rows[self._places == place]] = True
             if kind == "metrics":
                 for name in part.number_names:
                     pair = None if name in found or name.startswith(HARDWARE) else part.number(name)
@@ -91,12 +101,40 @@ class Chosen:
         return sorted(found)
 
     def _gathered(self, fill: Callable[[Part, Array], Array]) -> list[Any]:
-        whole = np.empty(len(self), object)
-        for place in np.unique(self._places).tolist():
+        def gather(parts: Sequence[Part], rows: Array) -> list[Any]:
+            whole = np.empty(len(self), object)
+            for place in np.unique(self._places).tolist():
+                here = np.flatnonzero(self._places == place)
+                whole[here] = fill(parts[place], rows[here])
+            found: list[Any] = whole.tolist()
+            return found
+
+        return self._past_damage(gather)
+
+    def _past_damage(self, read: Callable[[Sequence[Part], Array], T]) -> T:
+        while True:
+            parts, rows = self._columns
+            try:
+                return read(parts, rows)
+            except IntegrityError as error:
+                path = getattr(error, "path", "")
+                places = [place for place, part in enumerate(parts) if part.name and part.name == path]
+                if not places:
+                    raise
+                self._damaged(path)
+                self._columns = self._folded(places, parts, rows)
+
+    def _folded(self, places: Sequence[int], parts: Sequence[Part], rows: Array) -> tuple[tuple[Part, ...], Array]:
+        """The same rows, those of some parts from their records."""
+        made, rows = list(parts), rows.copy()
+        for place in places:
             here = np.flatnonzero(self._places == place)
-            whole[here] = fill(self._shown.parts[place], self._rows[here])
-        found: list[Any] = whole.tolist()
-        return found
+            builder = Builder()
+            for at in here.tolist():
+                builder.add(self.key(at), self.record(at))
+            made[place] = Part(batch_of(builder.finished()))
+            rows[here] = made[place].locate(parts[place].ids[rows[here]])
+        return tuple(made), rows
 
 
 def choose(
@@ -111,6 +149,8 @@ def choose(
 ) -> Chosen:
     """The runs that fit, in order: one page of them."""
 
+    keeper = keeper_of(store)
+
     def search(shown: Shown) -> Chosen:
         found = []
         for place, part in enumerate(shown.parts):
@@ -122,7 +162,7 @@ def choose(
             found.append(np.flatnonzero(fits))
         most = None if limit is None else limit + offset
         places, rows = ordered(shown.parts, found, orders, most)
-        return Chosen(shown, places[offset:], rows[offset:])
+        return Chosen(shown, places[offset:], rows[offset:], keeper.damaged)
 
     return trying(store, search)
 
