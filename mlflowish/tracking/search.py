@@ -110,11 +110,14 @@ class Runs(Table):
         return len(self._found)
 
     def __iter__(self) -> Iterator[Run]:  # type: ignore[override]  # a search gives runs
-        return (self[at] for at in range(len(self)))
+        return map(self._run, range(len(self)))
 
     def __getitem__(self, index: int) -> Run:  # type: ignore[override]  # made when somebody looks, where a Table has them
-        at = range(len(self))[index]
-        return Run(self._store, self._found.run_id(at), self._found.record(at))
+        return self._run(range(len(self))[index])
+
+    def _run(self, at: int) -> Run:
+        record = self._found.record(at)
+        return Run(self._store, self._found.run_id(at) if record is None else record.run_id, record)
 
     def group_by(self, *fields: str, **aggregates: str | tuple[str, str]) -> Table:
         """One row for each combination of values of `fields`, with the number of runs and what `aggregates` ask for:
