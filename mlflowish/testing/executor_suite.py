@@ -29,6 +29,7 @@ import pytest
 import mlflowish as mf
 from mlflowish.executors import Executor, Future, Resources
 from mlflowish.hashing import hexdigest
+from mlflowish.testing.executor_units import UnitsOnExecutor
 
 PATIENCE_S = 90.0
 
@@ -120,66 +121,6 @@ def element(place: int, data: Any) -> float:
     return float(data[place])
 
 
-class Meddler:
-    """Writes a file where it arrives, or deletes it: as if somebody did, between the driver's look at it and the
-    worker's."""
-
-    def __init__(self, path: str, text: str | None) -> None:
-        self.path, self.text = path, text
-
-    def __reduce__(self) -> Any:
-        return _meddled, (self.path, self.text)
-
-
-def _meddled(path: str, text: str | None) -> Meddler:
-    if text is None:
-        Path(path).unlink(missing_ok=True)
-    else:
-        Path(path).write_text(text)
-    return Meddler(path, text)
-
-
-@mf.step(ignore=("folder", "meddler"))
-def read(file: mf.File, folder: str, meddler: Meddler | None = None) -> str:
-    """The content; leaves a file for each time that it ran."""
-    text = file.read_text()
-    (Path(folder) / f"{file.name}-{time.time_ns()}-{os.getpid()}").touch()
-    return text
-
-
-@mf.step(ignore=("folder",))
-def summed(parts: list[Any], folder: str) -> int:
-    """Of a group of tables; leaves a file for each time that it ran."""
-    (Path(folder) / f"group-{time.time_ns()}-{os.getpid()}").touch()
-    return sum(int(part["n"].sum()) for part in parts)
-
-
-@mf.step
-def by_letter(rows: int) -> mf.Units:
-    """A table in parts, together by half."""
-    import pandas as pd
-
-    parts = mf.partitions(pd.DataFrame({"letter": [*"abcdefgh"][:rows], "n": range(rows)}), by="letter")
-    return mf.group(parts, by=half)
-
-
-def half(unit: mf.Unit) -> str:
-    """Of the alphabet."""
-    return "first" if unit.keys["letter"] < "d" else "second"
-
-
-@mf.pipeline
-def over_files(pattern: str, folder: str, meddler: Meddler | None = None) -> list[str]:
-    """A map over files, in batches."""
-    return read.map(mf.files(pattern), folder=folder, meddler=meddler, batch=2)
-
-
-@mf.pipeline
-def over_parts(rows: int, folder: str) -> list[int]:
-    """A map over the parts of a result."""
-    return summed.map(by_letter(rows), folder=folder)
-
-
 @mf.step
 def logs(x: int) -> int:
     """Logs into the active run, and prints."""
@@ -188,7 +129,7 @@ def logs(x: int) -> int:
     return x
 
 
-class ExecutorSuite:
+class ExecutorSuite(UnitsOnExecutor):
     """Inherit, and override `executor`."""
 
     has_resources = True  # does it hold back calls for which there is nothing free?
@@ -279,54 +220,6 @@ class ExecutorSuite:
         }
         assert inverse.map([1, 2, 3, 4, 6], batch=2) == [12, 6, 4, 3, 2]
         assert all(inverse.is_cached(x) for x in (1, 2, 3, 4, 6))
-
-    def test_of_units_only_the_new_ones_are_computed(self, executor: Executor, tmp_path: Path) -> None:
-        data, marks = _folders(tmp_path)
-        for name in "abc":
-            (data / f"{name}.txt").write_text(name)
-        units = mf.files(str(data))
-        assert read.map(units, folder=str(marks), batch=2) == ["a", "b", "c"]
-        (data / "d.txt").write_text("d")
-        (data / "a.txt").unlink()
-        assert over_files(f"{data}/*.txt", str(marks)) == ["b", "c", "d"]
-        results = read.map(units, folder=str(marks))
-        assert isinstance(results, mf.Results)
-        assert results.names == [str(data / f"{name}.txt") for name in "bcd"]
-        assert sorted(path.name[0] for path in marks.iterdir()) == ["a", "b", "c", "d"]
-
-    def test_of_the_parts_of_a_result_only_the_new_ones_are_computed(self, executor: Executor, tmp_path: Path) -> None:
-        _, marks = _folders(tmp_path)
-        assert over_parts(4, str(marks)) == [0 + 1 + 2, 3]
-        assert over_parts(6, str(marks)) == [0 + 1 + 2, 3 + 4 + 5]
-        assert len(list(marks.iterdir())) == 3
-
-    def test_a_file_that_changes_on_its_way_to_a_worker_is_computed_as_it_is(
-        self, executor: Executor, tmp_path: Path
-    ) -> None:
-        if executor.in_process:
-            pytest.skip("nothing is on its way")
-        data, marks = _folders(tmp_path)
-        meddler = Meddler(str(data / "b.txt"), "new")
-        for text in ("mapped", "in a pipeline"):
-            for name in "abc":
-                (data / f"{name}.txt").write_text(f"{name} {text}")
-            if text == "mapped":
-                found = read.map(mf.files(str(data)), folder=str(marks), meddler=meddler, batch=3)
-            else:
-                found = over_files(f"{data}/*.txt", str(marks), meddler)
-            assert found == [f"a {text}", "new", f"c {text}"]
-            assert read.is_cached(mf.File(data / "b.txt"), folder="")
-
-    def test_a_file_that_vanishes_on_its_way_to_a_worker_fails_alone(self, executor: Executor, tmp_path: Path) -> None:
-        if executor.in_process:
-            pytest.skip("nothing is on its way")
-        data, marks = _folders(tmp_path)
-        for name in "abc":
-            (data / f"{name}.txt").write_text(name)
-        meddler = Meddler(str(data / "b.txt"), None)
-        with pytest.raises(mf.StepError, match=r"b\.txt for the worker on .*the driver has seen it"):
-            over_files(f"{data}/*.txt", str(marks), meddler)
-        assert sorted(path.name[0] for path in marks.iterdir()) == ["a", "c"]
 
     def test_many_tiny_calls_keep_their_order(self, executor: Executor) -> None:
         assert plus.map(range(60), y=50_000) == list(range(50_000, 50_060))
@@ -463,13 +356,6 @@ def wait_until(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
-
-
-def _folders(folder: Path) -> tuple[Path, Path]:
-    found = folder / "data", folder / "marks"
-    for each in found:
-        each.mkdir()
-    return found
 
 
 def _timed(folder: Path, n: int) -> tuple[float, float]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlflowish.codecs import decode, encode
 from mlflowish.codecs.base import Encoded, PartReader
 from mlflowish.codecs.refusals import damaged
-from mlflowish.codecs.streams import dump, load
 from mlflowish.store import Dir, File
+from mlflowish.units.inner import decoded, encoded
 from mlflowish.units.results import Results
 from mlflowish.units.unit import Unit
 
@@ -23,25 +22,17 @@ _HOLDERS = {"list": list, "tuple": tuple}
 
 
 class ResultsCodec:
-    """The results, and names, values, keys and sizes of the units, as other codecs store such lists.
-
-    The head is a plain stream of the codec and head of that; the parts are its parts.
-    """
+    """The results, and names, values, keys and sizes of the units."""
 
     name = "results"
     executes_code = False
 
     def encode(self, value: Results, *, inline_limit: int) -> Encoded:
         units = [(unit.name, _named(unit.values), dict(unit.keys), unit.size_bytes) for unit in value.units]
-        inner = encode((units, list(value)), inline_limit=inline_limit)
-        return Encoded(self.name, dump((inner.codec, inner.head)).joined(), inner.parts, inner.executes_code)
+        return encoded(self.name, (units, list(value)), inline_limit=inline_limit)
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> Results:
-        match load(head, codec=self.name):
-            case (str() as codec, bytes() as inner):
-                found = decode(codec, inner, parts, allow_pickle=allow_pickle)
-            case _:
-                raise damaged(self.name, "its head is of another form")
+        found = decoded(self.name, head, parts, allow_pickle=allow_pickle)
         try:
             rows, results = found
             units = [Unit(name, _unnamed(values), keys, size_bytes) for name, values, keys, size_bytes in rows]

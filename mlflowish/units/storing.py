@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from mlflowish.codecs import decode, encode
 from mlflowish.codecs.base import Encoded, PartReader
 from mlflowish.codecs.refusals import damaged
-from mlflowish.codecs.streams import dump, load
 from mlflowish.errors import UncacheableError
+from mlflowish.units.inner import decoded, encoded
 from mlflowish.units.sequence import Units
 from mlflowish.units.unit import Listing, Unit
 
 
 class UnitsCodec:
-    """Units of what was in memory: their names, values, keys and sizes, stored as other codecs store such a list.
-
-    The head is a plain stream of the codec and head of that list; the parts are its parts.
-    """
+    """Units of what was in memory: their names, values, keys and sizes."""
 
     name = "units"
     executes_code = False
@@ -32,15 +28,10 @@ class UnitsCodec:
                 path="result",
             )
         rows = [(unit.name, unit.values, dict(unit.keys), unit.size_bytes) for unit in value.listed().units]
-        inner = encode(rows, inline_limit=inline_limit)
-        return Encoded(self.name, dump((inner.codec, inner.head)).joined(), inner.parts, inner.executes_code)
+        return encoded(self.name, rows, inline_limit=inline_limit)
 
     def decode(self, head: bytes, parts: Sequence[PartReader], *, allow_pickle: bool) -> Units:
-        match load(head, codec=self.name):
-            case (str() as codec, bytes() as inner):
-                rows = decode(codec, inner, parts, allow_pickle=allow_pickle)
-            case _:
-                raise damaged(self.name, "its head is of another form")
+        rows = decoded(self.name, head, parts, allow_pickle=allow_pickle)
         try:
             units = [Unit(name, tuple(values), keys, size_bytes) for name, values, keys, size_bytes in rows]
         except (TypeError, ValueError):
