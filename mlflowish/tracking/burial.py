@@ -8,7 +8,7 @@ beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlflowish.tracking.records import Batch, Event
@@ -34,6 +34,10 @@ class Names:
 
     def __bool__(self) -> bool:
         return bool(self._ranges)
+
+    def __iter__(self) -> Iterator[range]:
+        """The numbers, stretch by stretch, whoever wrote them."""
+        return (numbers for ranges in self._ranges.values() for numbers in ranges)
 
 
 class Burial(NamedTuple):

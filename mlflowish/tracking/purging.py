@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TypeVar
 
 from mlflowish.errors import IntegrityError, MlflowishError
@@ -34,6 +34,7 @@ from mlflowish.tracking.records import (
     CALLS,
     CONSOLE,
     POINTS,
+    RECORDS_A_PART,
     RUNS,
     Batch,
     Buffer,
@@ -50,6 +51,7 @@ from mlflowish.tracking.records import (
 )
 
 PARTS = (POINTS, CONSOLE, CALLS)
+_MOST_NUMBER = 1 << 24  # of a record of points: a writer that sends one a second for half a year
 T = TypeVar("T")
 _Keep = Callable[[bytes], bytes | None]
 
@@ -143,7 +145,7 @@ def _plan(
         if not whole and not partly:
             continue
         keep = _keep_points(whole, partly) if kind == POINTS else _keep_lines(whole)
-        for part, payload in _payloads(store, kind, run_id):
+        for part, payload in chain(_payloads(store, kind, run_id), _behind_gaps(store, kind, run_id, whole, partly)):
             kept = keep(bytes(payload))
             if kept != payload:
                 wanted[kind][part_key(kind, run_id, part)] = keep
@@ -244,6 +246,22 @@ def _payloads(store: Store, kind: str, run_id: bytes) -> Iterator[tuple[int, Buf
     journals = store.journals(kind)
     journals.catch_up()
     yield from parts_of(journals.views, kind, run_id)
+
+
+def _behind_gaps(store: Store, kind: str, run_id: bytes, *named: Names) -> Iterator[tuple[int, Buffer]]:
+    """Payloads of named records in parts that no reader reaches: a removal that was killed between two files may have
+    taken those before them, which are the end of a run's points."""
+    if kind != POINTS:
+        return
+    parts: set[int] = set()
+    for numbers in chain.from_iterable(named):
+        if numbers.start >= 0 and numbers.stop <= _MOST_NUMBER:
+            parts.update(range(numbers.start // RECORDS_A_PART, (numbers.stop - 1) // RECORDS_A_PART + 1))
+    views = store.journals(kind).views
+    reached = max((part for part, _ in parts_of(views, kind, run_id)), default=-1)
+    for part in sorted(parts):
+        if part > reached:
+            yield from ((part, payload) for payload in views(part_key(kind, run_id, part)))
 
 
 def _say(store: Store, run_id: bytes, kind: str, body: dict[str, object]) -> None:

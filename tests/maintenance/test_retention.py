@@ -302,6 +302,29 @@ def test_what_was_logged_after_long_stretches_of_hardware_alone_stays(store: mf.
     assert [payload for part in range(4) for payload in store.journals(POINTS).get(part_key(POINTS, key, part))] == []
 
 
+def test_a_removal_that_died_between_two_files_is_ended_by_the_next(store: mf.Store, tmp_path: Path) -> None:
+    made = make("long")
+    key, points = bytes.fromhex(made.run_id), store.journals(POINTS)
+    mf.sync(store)
+    keys = [part_key(POINTS, key, part) for part in range(6)]
+    column = Column(array("q", [5]), array("q", [1_700_000_000_000_000]), array("d", [0.5]))
+    points.append(keys[1], pack_chunk(Chunk(b"w" * 16, RECORDS_A_PART, {"loss": column})))
+    points.compact()
+    for part in range(2, 6):
+        points.append(keys[part], pack_chunk(Chunk(b"w" * 16, part * RECORDS_A_PART, {"loss": column})))
+    points.close()
+    (later,) = tmp_path.glob("store/journals/metrics/*")
+    data = later.read_bytes()
+    mf.delete_run(made.run_id)
+    assert purged(store).counts == {PURGE: 1}
+    assert not any(points.views(each) for each in keys)
+    later.write_bytes(data)  # as after a death between the removal of the first file and that of this one
+    points.refresh()
+    assert [len(points.views(each)) for each in keys] == [0, 0, 1, 1, 1, 1]
+    assert mf.retain(store, dry_run=False).removed_records == 4
+    assert not any(points.views(each) for each in keys)
+
+
 def test_in_a_bucket_records_go_with_a_later_call(
     moto_url, monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any]
 ) -> None:
