@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from mlflowish.models.conforming import Problem, require_no
 from mlflowish.models.containers import array_field, as_array, as_numpy, as_table, container_of, is_table
+from mlflowish.models.delivering import in_container, pandas_column
 from mlflowish.models.signature import type_text
-from mlflowish.models.tables import in_container
-from mlflowish.models.types import is_tensor, may_cast
+from mlflowish.models.tables import cast_values
+from mlflowish.models.types import is_number, is_tensor, may_cast, normal
 
 
 def conformed_array(field: pa.Field, data: Any, container: str) -> Any:
@@ -22,16 +23,35 @@ def conformed_array(field: pa.Field, data: Any, container: str) -> Any:
         return data
     if not is_tensor(field.type) and container_of(data) not in ("numpy", "torch"):
         return _conformed_values(field, data, container)
-    array = as_numpy(data)
+    array = _array(field, data)
     if container_of(data) == "list" and array.dtype.kind == "f" and pa.types.is_floating(_element(field.type)):
         array = array.astype(_element(field.type).to_pandas_dtype())  # floats of Python say nothing of their width
     found = array_field(array)
     _require_fit(field, found, array)
-    if found.type != field.type and array.dtype.kind in "iufb":
+    is_object = array.dtype.kind == "O" and is_number(_element(found.type)) and _element(field.type) != pa.null()
+    if is_object:
+        array = array.astype(_element(found.type).to_pandas_dtype())
+    if found.type != field.type and array.dtype.kind in "iufbmM" and _element(field.type) != pa.null():
         array = _cast(field, array)
-    elif array is not data and container_of(data) == container:
+    elif array is not data and container_of(data) == container and not is_object:
         return data
     return _delivered(array, data, container)
+
+
+def _array(field: pa.Field, data: Any) -> Any:
+    if container_of(data) == "list" and not data and is_tensor(field.type):
+        import numpy
+
+        return numpy.empty((0, *field.type.shape), dtype=_element(field.type).to_pandas_dtype())
+    try:
+        array = as_numpy(data)
+    except (ValueError, TypeError) as error:
+        _refuse(field, "shape", f"the values are no array of {type_text(field.type)}: {str(error)[:120]}")
+        raise
+    if array.ndim == 0:
+        text = f"a single {type(data).__name__} was given; give an array or a list, with a place for each row"
+        _refuse(field, "shape", text)
+    return array
 
 
 def _is_sparse(data: Any) -> bool:
@@ -46,15 +66,20 @@ def _require_width(field: pa.Field, data: Any) -> None:
 
 def _require_fit(field: pa.Field, found: pa.Field, array: Any) -> None:
     shapes = [list(kind.shape) if is_tensor(kind) else [] for kind in (found.type, field.type)]
-    if shapes[0] != shapes[1] or (array.ndim == 0):
+    if shapes[0] != shapes[1]:
         _refuse(field, "shape", f"the array is of shape {_dims(array.shape)}, not {type_text(field.type)}")
     if not may_cast(found.type, field.type):
         _refuse(field, "type", f"the array is {type_text(found.type)}, not {type_text(field.type)}")
+    if found.nullable and not field.nullable and _element(found.type) != pa.null():
+        _refuse(field, "nulls", "values are missing and none may be")
 
 
 def _cast(field: pa.Field, array: Any) -> Any:
     wanted = array.astype(_element(field.type).to_pandas_dtype())
-    if array.dtype.kind in "iu" and not (wanted.astype(array.dtype) == array).all():
+    if array.dtype.kind in "mM":
+        if not ((wanted.astype(array.dtype) == array) | (array != array)).all():
+            _refuse(field, "type", f"the array has times that {type_text(_element(field.type))} cannot hold exactly")
+    elif array.dtype.kind in "iu" and not (wanted.astype(array.dtype) == array).all():
         _refuse(field, "type", f"the array has numbers that {type_text(_element(field.type))} cannot hold exactly")
     return wanted
 
@@ -62,20 +87,38 @@ def _cast(field: pa.Field, array: Any) -> Any:
 def _conformed_values(field: pa.Field, data: Any, container: str) -> Any:
     try:
         values = as_array(data)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         _refuse(field, "type", f"the values must be {type_text(field.type)}: {str(error).splitlines()[0][:120]}")
         raise
     if not may_cast(values.type, field.type):
         _refuse(field, "type", f"the values are {type_text(values.type)}, not {type_text(field.type)}")
     if not field.nullable and values.null_count:
         _refuse(field, "nulls", f"{values.null_count} values are missing and none may be")
-    if container_of(data) == container or not container:
+    wanted = normal(field.type)
+    is_other = normal(values.type) != wanted and wanted != pa.null()
+    if not is_other and (container_of(data) == container or not container):
         return data
+    column = pa.chunked_array([values])
+    if is_other:
+        try:
+            column = cast_values(column, wanted)
+        except pa.ArrowException as error:
+            text = f"the values are {type_text(values.type)} and cannot be {type_text(wanted)}: {str(error)[:120]}"
+            _refuse(field, "type", text)
+    return _column_in(container or container_of(data) or "list", column, data)
+
+
+def _column_in(container: str, column: pa.ChunkedArray, data: Any) -> Any:
     if container in ("numpy", "torch"):
-        return _delivered(values.to_numpy(zero_copy_only=False), data, container)
-    if container == "list":
-        return values.to_pylist()
-    return values.to_pandas() if container == "pandas" else data
+        return _delivered(column.to_numpy(), data, container)
+    if container == "pandas":
+        series = pandas_column(column)
+        return series.set_axis(data.index) if container_of(data) == "pandas" and hasattr(data, "index") else series
+    if container == "polars":
+        import polars
+
+        return polars.from_arrow(column)
+    return column.combine_chunks() if container == "arrow" else column.to_pylist()
 
 
 def _delivered(array: Any, data: Any, container: str) -> Any:
@@ -83,6 +126,8 @@ def _delivered(array: Any, data: Any, container: str) -> Any:
         import torch
 
         return torch.as_tensor(array)
+    if container in ("pandas", "polars", "arrow") and array.ndim == 1:
+        return _column_in(container, pa.chunked_array([pa.array(array)]), array)
     return array.tolist() if container == "list" else array
 
 

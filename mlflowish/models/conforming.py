@@ -45,11 +45,17 @@ def _placed(data: Any, container: str) -> Any:
     if not container or isinstance(data, (str, bytes)):
         return data
     from mlflowish.models.containers import as_table, container_of, is_table
-    from mlflowish.models.tables import in_container
+    from mlflowish.models.delivering import in_container
 
     if container_of(data) in ("pandas", "numpy", "torch", container) or not is_table(data):
         return data
     return in_container(as_table(data), container)
+
+
+_ADVICE = {
+    "type": "Cast what differs, or store the model with an example of these types.",
+    "nulls": "Fill what is missing, or store the model with infer_signature(example, nullable=[...]) if it takes that.",
+}
 
 
 def require_no(problems: list[Problem], schema: pa.Schema) -> None:
@@ -60,8 +66,11 @@ def require_no(problems: list[Problem], schema: pa.Schema) -> None:
 
     shown = "; ".join(problem.text for problem in problems[:8])
     more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+    kinds = {problem.kind for problem in problems}
+    advice = "".join(f" {text}" for kind, text in _ADVICE.items() if kind in kinds)
     raise InvalidInputError(
-        f"The data do not fit the model's signature: {shown}{more}. It takes {', '.join(map(field_text, schema))}.",
+        f"The data do not fit the model's signature: {shown}{more}. It takes {', '.join(map(field_text, schema))}."
+        f"{advice}",
         problems=tuple(problems),
         column=problems[0].column,
         columns=tuple(problem.column for problem in problems),
@@ -70,16 +79,17 @@ def require_no(problems: list[Problem], schema: pa.Schema) -> None:
 
 def names_problems(schema: pa.Schema, names: Any) -> list[Problem]:
     """Columns that are missing or superfluous."""
-    from mlflowish.errors import nearest
+    from difflib import get_close_matches
 
     found = set(names)
     problems = []
     superfluous = [name for name in names if name not in set(schema.names)]
     for field in schema:
         if field.name not in found:
-            alike = [name for name in superfluous if str(name).casefold() == field.name.casefold()]
-            near = alike or nearest(field.name, superfluous, limit=1)
-            hint = f" (there is {near[0]!r})" if near and superfluous else ""
+            texts = [str(name) for name in superfluous]
+            alike = [text for text in texts if text.casefold() == field.name.casefold()]
+            near = alike or get_close_matches(field.name, texts, n=1)
+            hint = f" (there is {near[0]!r})" if near else ""
             problems.append(Problem(field.name, "missing", f"column {field.name!r} is missing{hint}"))
     for name in superfluous:
         problems.append(Problem(str(name), "superfluous", f"column {name!r} is superfluous"))

@@ -37,8 +37,13 @@ def is_table(data: Any) -> bool:
     if kind == "list":
         return bool(data) and all(isinstance(row, Mapping) for row in data)
     if kind == "numpy":
-        return data.dtype.names is not None
+        return is_structured(data)
     return kind == "dict" or hasattr(data, "__arrow_c_stream__")
+
+
+def is_structured(data: Any) -> bool:
+    """Is it a numpy array whose columns have names?"""
+    return container_of(data) == "numpy" and getattr(getattr(data, "dtype", None), "names", None) is not None
 
 
 def schema_of(data: Any, *, what: str) -> pa.Schema:
@@ -46,6 +51,8 @@ def schema_of(data: Any, *, what: str) -> pa.Schema:
     try:
         if is_table(data):
             table = as_table(data)
+            if table.column_names == [""]:
+                raise ValueError("its one column has no name. Name it, or give it as an array")
             return pa.schema([_field(name, table.column(name)) for name in table.column_names])
         if container_of(data) is not None:
             return pa.schema([array_field(data)])
@@ -105,10 +112,11 @@ def _require_text_names(names: Iterable[Any]) -> None:
         )
 
 
-def as_array(values: Any, kind: pa.DataType | None = None) -> pa.Array:
+def as_array(values: Any, kind: pa.DataType | None = None, *, nan_is_missing: bool = False) -> pa.Array:
     """One column as an Arrow array; values of Python become `kind` where they can without loss.
 
-    A float of Python is rounded to a float32 that is wanted: it says nothing of its width.
+    A float of Python is rounded to a float32 that is wanted: it says nothing of its width. `nan_is_missing`: NaN among
+    values of Python is how pandas writes a missing one, of any type.
     """
     if isinstance(values, pa.ChunkedArray):
         return values.combine_chunks()
@@ -123,7 +131,9 @@ def as_array(values: Any, kind: pa.DataType | None = None) -> pa.Array:
         return array_of_tensor(as_numpy(values))
     if kind is None and isinstance(values, (list, tuple)) and values and container_of(values[0]) in ("numpy", "torch"):
         return array_of_tensor(as_numpy(values))
-    return pa.array(list(values), type=None if kind == pa.null() else kind)
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"a single {type(values).__name__} was given; give a list of values, or of dicts that are rows")
+    return pa.array(list(values), type=None if kind == pa.null() else kind, from_pandas=nan_is_missing)
 
 
 def as_numpy(data: Any) -> Any:
@@ -154,9 +164,23 @@ def array_field(data: Any) -> pa.Field:
     """The field without a name that describes data without names."""
     if container_of(data) in ("numpy", "torch") or _is_nested(data):
         array = as_numpy(data)
+        if array.dtype.kind == "O":
+            return _object_field(array)
         return pa.field("", tensor_type(array.dtype, array.shape), nullable=False)
     values = as_array(data)
-    return pa.field("", normal(values.type), nullable=bool(values.null_count))
+    kind = normal(values.type)
+    return pa.field("", kind, nullable=bool(values.null_count) or kind == pa.null())
+
+
+def _object_field(array: Any) -> pa.Field:
+    """What Python objects in an array are: of one type, or of any."""
+    try:
+        values = pa.array(array.reshape(-1), from_pandas=True)
+        kind, is_missing = normal(values.type), bool(values.null_count)
+    except pa.ArrowException:
+        kind, is_missing = pa.null(), True
+    shaped = kind if array.ndim <= 1 else pa.fixed_shape_tensor(kind, array.shape[1:])
+    return pa.field("", shaped, nullable=is_missing or kind == pa.null())
 
 
 def _is_nested(data: Any) -> bool:

@@ -15,7 +15,7 @@ from mlflowish.errors import IntegrityError, InvalidInputError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CONTAINERS = ("pandas", "polars", "arrow", "numpy", "torch", "dict", "list")
+CONTAINERS = ("pandas", "polars", "arrow", "numpy", "structured", "torch", "dict", "list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Signature:
     """What a model takes and gives: an Arrow schema each, `outputs` None if not known.
 
     A field that is not nullable held no missing values in the example; a field of type null may be of any type.
-    `container` is what the model was shown ("pandas", "polars", "arrow", "numpy", "torch", "dict" of columns, "list" of
-    dicts), and what it is given whatever a caller has.
+    `container` is what the model was shown ("pandas", "polars", "arrow", "numpy", "structured" numpy array, "torch",
+    "dict" of columns, "list" of dicts), and what it is given whatever a caller has.
 
     >>> import mlflowish as mf
     >>> signature = mf.infer_signature({"age": [31, 40], "name": ["Ada", None]}, [0.5, 1.5])
@@ -55,10 +55,13 @@ class Signature:
 
     def record(self) -> dict[str, Any]:
         """As JSON, for a manifest."""
+        is_structured = self.container == "structured"
         return {
             "inputs": _fields_record(self.inputs),
             "outputs": None if self.outputs is None else _fields_record(self.outputs),
-            "container": self.container,
+            # Versions that do not know structured arrays give the model a plain one.
+            "container": "numpy" if is_structured else self.container,
+            **({"structured": True} if is_structured else {}),
         }
 
     @classmethod
@@ -69,7 +72,7 @@ class Signature:
             return cls(
                 _schema_from_record(record.get("inputs")),
                 None if outputs is None else _schema_from_record(outputs),
-                record.get("container"),
+                "structured" if record.get("structured") is True else record.get("container"),
             )
         except InvalidInputError as error:
             raise IntegrityError(f"A model's signature makes no sense: {error}") from error
@@ -105,13 +108,14 @@ def infer_signature(
     inputs:  float32[*, 4]
     outputs: float64
     """
-    from mlflowish.models.containers import container_of, schema_of
+    from mlflowish.models.containers import container_of, is_structured, schema_of
 
     schema = schema_of(inputs, what="inputs")
     if model is not None:
         schema = _with_own_names(schema, model)
     schema = _with_nullable(schema, nullable)
-    return Signature(schema, None if outputs is None else schema_of(outputs, what="outputs"), container_of(inputs))
+    container = "structured" if is_structured(inputs) else container_of(inputs)
+    return Signature(schema, None if outputs is None else schema_of(outputs, what="outputs"), container)
 
 
 def _with_own_names(schema: pa.Schema, model: Any) -> pa.Schema:

@@ -6,18 +6,27 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlflowish.errors import InvalidInputError, missing_extra
+from mlflowish.errors import InvalidInputError
 from mlflowish.models.conforming import Problem, names_problems, require_no
 from mlflowish.models.containers import (
     as_array,
     as_table,
     columns_table,
     container_of,
+    is_structured,
     is_table,
     row_names,
 )
+from mlflowish.models.delivering import (
+    in_container,
+    pandas_column,
+    python_values,
+    tensor_of,
+    torch_column,
+    with_columns,
+)
 from mlflowish.models.signature import type_text
-from mlflowish.models.types import is_tensor, may_cast, normal
+from mlflowish.models.types import is_number, is_tensor, may_cast, normal
 
 
 def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
@@ -25,7 +34,9 @@ def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
     kind = container_of(data)
     if kind == "pandas" and container == "pandas" and is_table(data):
         return _conformed_pandas(schema, data)
-    if kind in ("dict", "list") and is_table(data):
+    if kind == "list" and not data:
+        table = schema.empty_table()
+    elif kind in ("dict", "list") and is_table(data):
         table = _python_table(schema, data)
     elif is_table(data):
         table = as_table(data)
@@ -37,12 +48,31 @@ def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
     cast = _cast_table(schema, table)
     if kind == container == "dict":
         return {name: _kept(data[name], table.column(name), cast.column(name)) for name in schema.names}
-    return in_container(cast, container or kind or "arrow")
+    if container == "structured" and is_structured(data) and cast.schema.equals(table.schema):
+        return data if list(data.dtype.names) == schema.names else data[schema.names]
+    rows = in_container(cast, container or kind or "arrow")
+    if kind == container == "list":
+        # A key that a row does not have is not one whose value is missing.
+        return [{name: row[name] for name in row if name in given} for row, given in zip(rows, data, strict=True)]
+    return rows
 
 
 def _kept(values: Any, before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
-    """The caller's own values where nothing had to be cast."""
-    return values if before.type == after.type else _python_values(after)
+    """The caller's own values where nothing had to be cast, else such as they were."""
+    origin = container_of(values)
+    if before.type == after.type and not (is_tensor(after.type) and origin == "list"):
+        return values
+    if origin == "pandas" and hasattr(values, "index"):
+        return pandas_column(after).set_axis(values.index)
+    if origin == "torch":
+        return torch_column(after)
+    if origin == "polars":
+        import polars
+
+        return polars.from_arrow(after)
+    if origin == "arrow":
+        return after
+    return tensor_of(after) if origin == "numpy" else python_values(after)
 
 
 def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:
@@ -55,12 +85,15 @@ def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:
 
 def _python_table(schema: pa.Schema, data: Any) -> pa.Table:
     """Values of Python take the types of the schema where they can."""
-    names = list(data) if isinstance(data, dict) else row_names(data)
-    require_no(names_problems(schema, names), schema)
+    is_rows = container_of(data) == "list"
+    names = row_names(data) if is_rows else list(data)
+    # What may be missing in a row may be missing in all that are there.
+    optional = [field.name for field in schema if is_rows and field.nullable and field.name not in names]
+    require_no(names_problems(schema, [*names, *optional]), schema)
     problems: list[Problem] = []
     columns: dict[str, pa.Array] = {}
     for field in schema:
-        values = data[field.name] if isinstance(data, dict) else [row.get(field.name) for row in data]
+        values = [row.get(field.name) for row in data] if is_rows else data[field.name]
         try:
             columns[field.name] = _python_column(values, field)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -77,10 +110,11 @@ def _python_column(values: Any, field: pa.Field) -> pa.Array:
             import numpy
 
             values = numpy.asarray(values, dtype=kind.value_type.to_pandas_dtype())
-        return as_array(values)
-    found = as_array(values)
+        return as_array(values, nan_is_missing=True)
+    is_missing = not pa.types.is_floating(kind)
+    found = as_array(values, nan_is_missing=is_missing)
     # Of Python's own types only floats say nothing of their width; booleans are no numbers, numbers no texts.
-    return as_array(values, kind) if _same_family(found.type, kind) else found
+    return as_array(values, kind, nan_is_missing=is_missing) if _same_family(found.type, kind) else found
 
 
 def _same_family(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -124,7 +158,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, problems: list[Problem]) -> 
         problems.append(Problem(field.name, "type", text))
         return column
     try:
-        return _cast_values(column, wanted)
+        return cast_values(column, wanted)
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0][:120]
         text = f"column {field.name!r} is {type_text(column.type)} and cannot be {type_text(wanted)}: {reason}"
@@ -132,7 +166,8 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, problems: list[Problem]) -> 
         return column
 
 
-def _cast_values(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+def cast_values(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """The column as one of type `wanted`; ArrowInvalid if a value cannot be that without loss."""
     if pa.types.is_dictionary(wanted):
         plain = column.cast(normal(column.type).value_type) if pa.types.is_dictionary(column.type) else column
         return plain.cast(wanted.value_type, safe=True).dictionary_encode()
@@ -163,11 +198,11 @@ def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
         array = pa.chunked_array([pa.Array.from_pandas(column)])
         cast = _cast(array, field, problems)
         if cast is not array or _is_masked_number(column, cast):
-            changed[field.name] = cast.to_pandas().set_axis(data.index)
+            changed[field.name] = pandas_column(cast).set_axis(data.index)
     require_no(problems, schema)
     if list(data.columns) != schema.names:
         data = data[schema.names]
-    return data.assign(**changed) if changed else data
+    return with_columns(data, changed)
 
 
 def _is_exact(column: Any, field: pa.Field) -> bool:
@@ -183,63 +218,10 @@ def _is_exact(column: Any, field: pa.Field) -> bool:
 def _is_masked_number(column: Any, cast: pa.ChunkedArray) -> bool:
     """Is it of one of pandas' own types for numbers that may be missing, although none is?"""
     kind = cast.type
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return bool(is_number) and not cast.null_count and not isinstance(column.dtype, _numpy().dtype)
+    return is_number(kind) and not cast.null_count and not isinstance(column.dtype, _numpy().dtype)
 
 
 def _numpy() -> Any:
     import numpy
 
     return numpy
-
-
-def in_container(table: pa.Table, container: str) -> Any:
-    """An Arrow table as what its user wants."""
-    if container == "pandas":
-        return _to_pandas(table)
-    if container == "polars":
-        try:
-            import polars
-        except ImportError as error:
-            raise missing_extra("polars", needed_for="This model, which takes polars frames,", cause=error) from error
-        return polars.from_arrow(table)
-    if container == "numpy":
-        return _to_numpy(table)
-    if container == "torch":
-        return {name: _torch_column(column) for name, column in zip(table.column_names, table.columns, strict=True)}
-    if container == "dict":
-        return {name: _python_values(table.column(name)) for name in table.column_names}
-    return table.to_pylist() if container == "list" else table
-
-
-def _python_values(column: pa.ChunkedArray) -> Any:
-    return tensor_of(column) if is_tensor(column.type) else column.to_pylist()
-
-
-def tensor_of(column: pa.ChunkedArray) -> Any:
-    """A column as a numpy array; with tensors in it, of all their dimensions."""
-    array = column.combine_chunks()
-    if is_tensor(column.type):
-        array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-        return array.to_numpy_ndarray()
-    return array.to_numpy(zero_copy_only=False)
-
-
-def _to_pandas(table: pa.Table) -> Any:
-    try:
-        import pandas  # noqa: F401  says what is missing
-    except ImportError as error:
-        raise missing_extra("pandas", needed_for="This model, which takes pandas frames,", cause=error) from error
-    return table.to_pandas()
-
-
-def _to_numpy(table: pa.Table) -> Any:
-    import numpy
-
-    return numpy.column_stack([tensor_of(column) for column in table.columns])
-
-
-def _torch_column(column: pa.ChunkedArray) -> Any:
-    import torch
-
-    return torch.from_numpy(tensor_of(column).copy())

@@ -57,6 +57,11 @@ def is_tensor(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.FixedShapeTensorType)
 
 
+def is_number(kind: pa.DataType) -> bool:
+    """Is each value of this type a number or a boolean?"""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
 def type_record(kind: pa.DataType) -> Any:
     """A type as JSON; InvalidInputError for one that a signature cannot hold."""
     kind = normal(kind)
@@ -123,8 +128,8 @@ def _is_length(length: Any) -> bool:
 
 
 def may_cast(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """May values of type `found` stand for `wanted`, as far as the types tell? Integers may become floats if each
-    is exactly representable, which the cast itself checks."""
+    """May values of type `found` stand for `wanted`, as far as the types tell? Integers may become floats, and times
+    those of another unit (versions of pandas differ in theirs), if each is exactly representable: the cast checks."""
     found, wanted = normal(found), normal(wanted)
     if found == wanted or pa.null() in (found, wanted):
         return True
@@ -135,7 +140,9 @@ def may_cast(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_list(wanted) and (pa.types.is_list(found) or pa.types.is_fixed_size_list(found)):
         return may_cast(found.value_type, wanted.value_type)
     if pa.types.is_timestamp(found) and pa.types.is_timestamp(wanted):
-        return bool(found.tz == wanted.tz) and _UNITS.index(found.unit) <= _UNITS.index(wanted.unit)
+        return bool(found.tz == wanted.tz)
+    if pa.types.is_duration(found) and pa.types.is_duration(wanted):
+        return True
     return _may_widen(found, wanted)
 
 

@@ -127,7 +127,7 @@ def _feed(session: Any, data: Any) -> dict[str, Any]:
     if len(inputs) == 1 and not (container_of(data) == "dict" and inputs[0].name in data):
         return {inputs[0].name: _shaped(_matrix(data), inputs[0])}
     if container_of(data) != "dict" and is_table(data):
-        from mlflowish.models.tables import tensor_of
+        from mlflowish.models.delivering import tensor_of
 
         table = as_table(data)
         data = {name: tensor_of(table.column(name)) for name in table.column_names}
@@ -142,7 +142,7 @@ def _feed(session: Any, data: Any) -> dict[str, Any]:
 
 def _matrix(data: Any) -> Any:
     from mlflowish.models.containers import as_numpy, as_table, container_of, is_table
-    from mlflowish.models.tables import in_container
+    from mlflowish.models.delivering import in_container
 
     if is_table(data) and container_of(data) != "pandas":
         return in_container(as_table(data), "numpy")

@@ -1,0 +1,183 @@
+"""What a model is given for what a caller has: never another thing than it was shown, never a part of it changed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import mlflowish as mf
+from mlflowish.models import Signature
+
+BEYOND_FLOATS = 2**60 + 1
+
+
+def asked(example, data, **options):
+    """What a model that was shown `example` is given for `data`."""
+    return mf.Model(lambda given: given, mf.infer_signature(example, **options)).predict(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"n": [BEYOND_FLOATS, None], "b": [True, None]},
+        [{"n": BEYOND_FLOATS, "b": True}, {"n": None}],
+        pa.table({"n": [BEYOND_FLOATS, None], "b": [True, None]}),
+        pl.DataFrame({"n": [BEYOND_FLOATS, None], "b": [True, None]}),
+    ],
+    ids=["dict", "rows", "arrow", "polars"],
+)
+def test_whole_numbers_and_booleans_of_which_some_are_missing_stay_so(data):
+    example = pd.DataFrame({"n": pd.array([1, None], dtype="Int64"), "b": pd.array([True, None], dtype="boolean")})
+    given = asked(example, data)
+    assert [str(kind) for kind in given.dtypes] == ["Int64", "boolean"]
+    assert given.n[0] == BEYOND_FLOATS
+    assert given.n[1] is pd.NA
+    assert given.b[1] is pd.NA
+
+
+def test_rows_keep_the_keys_that_they_have():
+    example = [{"a": 1, "b": "x"}, {"a": 2}]
+    assert asked(example, example) == example
+    assert asked(example, [{"a": 2}]) == [{"a": 2}]
+    assert asked(example, [{"b": None, "a": 3}]) == [{"a": 3, "b": None}]
+    assert asked(example, []) == []
+    with pytest.raises(mf.InvalidInputError, match="'a' is missing"):
+        asked(example, [{"b": "x"}])
+
+
+def test_nan_is_a_missing_text_in_what_pandas_wrote():
+    frame = pd.DataFrame({"s": ["a", None], "c": pd.Categorical(["a", None]), "x": [1.5, None]})
+    for data in (frame.to_dict("list"), frame.to_dict("records")):
+        given = asked(frame, data)
+        assert given.isna().to_numpy().tolist() == [[False] * 3, [True] * 3]
+    assert math.isnan(asked({"x": [1.0]}, {"x": [math.nan]})["x"][0])
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        (np.array([1, 2], "int32"), np.array([1, 2], "int64")),
+        (pd.Series([1, 2], dtype="int32", index=[5, 6]), pd.Series([1, 2], index=[5, 6])),
+        (pl.Series([1, 2], dtype=pl.Int32), pl.Series([1, 2])),
+    ],
+    ids=["numpy", "pandas", "polars"],
+)
+def test_a_column_that_is_cast_stays_of_its_kind(narrow, wide):
+    given = asked({"n": [1]}, {"n": narrow})["n"]
+    assert type(given) is type(wide)
+    assert given.dtype == wide.dtype
+    assert given.to_list() == wide.to_list() if hasattr(given, "to_list") else given.tolist() == wide.tolist()
+    assert list(getattr(given, "index", [])) == list(getattr(wide, "index", []))
+
+
+def test_lists_for_a_column_of_arrays_come_as_an_array():
+    given = asked({"ids": np.zeros((2, 3), "int64")}, {"ids": [[1, 2, 3]]})["ids"]
+    assert isinstance(given, np.ndarray)
+    assert given.tolist() == [[1, 2, 3]]
+
+
+def test_a_structured_array_stays_one():
+    example = np.array([(1, 2.5)], dtype=[("a", "i8"), ("b", "f8")])
+    swapped = np.array([(2.5, 1)], dtype=[("b", "f8"), ("a", "i8")])
+    for data in (example, swapped, {"a": [1], "b": [2.5]}, pd.DataFrame({"b": [2.5], "a": [1]})):
+        given = asked(example, data)
+        assert given.dtype.names == ("a", "b")
+        assert given.tolist() == [(1, 2.5)]
+    signature = mf.infer_signature(example)
+    assert signature.container == "structured"
+    assert signature.record()["container"] == "numpy"
+    assert Signature.from_record(signature.record()) == signature
+
+
+@pytest.mark.parametrize(
+    ("example", "data"),
+    [
+        (pd.Series([1.5]), np.array([2])),
+        (pd.Series([1.5]), [2]),
+        (pd.Series([1.5]), pd.Series([2])),
+        (pl.Series([1.5]), [2]),
+        (pl.Series([1.5]), pd.Series([2])),
+        ([1.5], [2]),
+        (np.array([1.5]), np.array([2.0], dtype=object)),
+    ],
+    ids=["series-array", "series-list", "series-series", "polars-list", "polars-series", "list", "objects"],
+)
+def test_values_without_names_come_as_what_the_model_was_shown(example, data):
+    given = asked(example, data)
+    assert type(given) is type(example)
+    assert list(given) == [2.0]
+    assert type(next(iter(given))) is not int
+    assert getattr(given, "dtype", None) == getattr(example, "dtype", None)
+
+
+@pytest.mark.parametrize(
+    ("example", "text"), [(["a"], "hello"), (np.array(["a"]), "hello"), ({"s": ["a"]}, {"s": "hi"})]
+)
+def test_a_single_text_is_not_taken_for_its_letters(example, text):
+    with pytest.raises(mf.InvalidInputError, match=r"a single str was given; give a"):
+        asked(example, text)
+
+
+@pytest.mark.parametrize(
+    ("example", "data", "message"),
+    [
+        (np.array([1]), [2**63], "too large"),
+        (np.zeros((1, 2)), [[1, 2], [3]], "no array of"),
+        (np.zeros((1, 2)), 5.0, "a single float was given"),
+        (np.zeros((1, 2)), np.array([[1, None]], dtype=object), "missing"),
+        ({"a": [1]}, {1: [1]}, "column 1 is superfluous"),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({0: [1]}), "column 0 is superfluous"),
+        (pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1.5]}), "Cast what differs"),
+        (pd.DataFrame({"a": [1.0]}), pd.DataFrame({"a": [np.nan]}), "Fill what is missing"),
+        (pd.DataFrame({"a": [1.0]}), {"a": 1.0}, "a single float was given"),
+    ],
+    ids=["huge", "ragged", "scalar", "none", "number-as-name", "number-as-column", "type", "nulls", "scalar-column"],
+)
+def test_what_does_not_fit_is_told_with_what_to_do(example, data, message):
+    with pytest.raises(mf.InvalidInputError, match=message):
+        asked(example, data)
+
+
+@pytest.mark.parametrize("wanted", ["us", "ns"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_another_unit_are_taken_where_nothing_is_lost(wanted, unit):
+    def frame(unit):
+        times = pd.to_datetime(["2024-01-01"]).as_unit(unit)
+        return pd.DataFrame({"t": times, "d": (times - times).as_unit(unit)})
+
+    given = asked(frame(wanted), frame(unit))
+    assert given.equals(frame(wanted))
+    assert (given.dtypes == frame(wanted).dtypes).all()
+    assert asked(frame(wanted).t.to_numpy(), frame(unit).t.to_numpy()).dtype == f"datetime64[{wanted}]"
+    odd = pd.DataFrame({"t": pd.DatetimeIndex([1], dtype="datetime64[ns]"), "d": pd.to_timedelta([1], unit="ns")})
+    if wanted == "us":
+        with pytest.raises(mf.InvalidInputError, match=r"'t' is .* 'd' is "):
+            asked(frame(wanted), odd)
+        with pytest.raises(mf.InvalidInputError, match="cannot hold exactly"):
+            asked(frame(wanted).t.to_numpy(), odd.t.to_numpy())
+
+
+def test_objects_of_any_type_in_an_array():
+    assert str(mf.infer_signature(np.array([["a", 1]], dtype=object))) == "inputs:  any[*, 2]?"
+    assert str(mf.infer_signature(np.array([[1, 2]], dtype=object))) == "inputs:  int64[*, 2]"
+    mixed = np.array([["b", 2.5]], dtype=object)
+    assert asked(np.array([["a", 1]], dtype=object), mixed) is mixed
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [({"a": 1}, "a single int was given"), (pd.DataFrame({"": [1]}), "has no name")],
+    ids=["scalars", "no-name"],
+)
+def test_an_example_that_shows_nothing(example, message):
+    with pytest.raises(mf.InvalidInputError, match=message):
+        mf.infer_signature(example)
+
+
+def test_a_column_called_self():
+    assert asked(pd.DataFrame({"self": [1.5]}), pd.DataFrame({"self": [1]})).self.tolist() == [1.0]
