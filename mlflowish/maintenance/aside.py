@@ -15,6 +15,7 @@ from mlflowish.store import Store
 
 _SLAB_BYTES = 16 << 20
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_READ |= getattr(os, "O_NONBLOCK", 0)  # as in `storage/local.py`
 
 
 def set_aside(storage: Storage, path: str) -> None:

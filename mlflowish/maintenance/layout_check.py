@@ -60,6 +60,8 @@ def check_names(check: Check) -> None:
         if link is not None:
             what = f"it leads to {link}; move the files into the store, or point to the store where they are"
             check.found("link", path, what)
+        elif path.endswith("/"):
+            check.found("stray", path[:-1], "it is no file: a folder or a pipe where a store has a file")
         elif not _NAMES.fullmatch(path):
             check.found("stray", path, "no store writes a file of this name")
 
@@ -78,7 +80,7 @@ def check_leases(check: Check) -> None:
             is_right = isinstance(lease, dict) and isinstance(lease.get("nonce"), str) and "beat" in lease
         except NotFoundError:
             continue  # given back meanwhile
-        except ValueError:
+        except (ValueError, RecursionError):
             is_right = False
         if not is_right:
             check.found("lease-damaged", path, "it is no JSON of nonce and beat", remove)
@@ -122,8 +124,8 @@ def _renew_format(storage: Storage, why: str) -> None:
 
 
 def _all_names(storage: Storage) -> Iterator[tuple[str, str | None]]:
-    """Every path, and where it leads if it is a symbolic link. Local folders are walked past the storage, which hides
-    what it does not write."""
+    """Every path, and where it leads if it is a symbolic link; one that ends in `/` is no file and stands where a file
+    should. Local folders are walked past the storage, which hides what it does not write."""
     root = local_root(storage)
     if root is None:
         yield from ((info.path, None) for info in storage.list(""))
@@ -142,6 +144,10 @@ def _all_names(storage: Storage) -> Iterator[tuple[str, str | None]]:
                 yield path, _target(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append(path + "/")
+                if _NAMES.fullmatch(path):
+                    yield path + "/", None
+            elif not entry.is_file(follow_symlinks=False):
+                yield path + "/", None
             elif path.startswith(RESERVED + "/") or is_path(path):
                 yield path, None
             else:
@@ -156,9 +162,12 @@ def _target(link: str) -> str:
 
 
 def leftovers(root: str) -> Iterator[tuple[str, int, float]]:
-    """Path, size and time of modification of the unfinished files of a local store."""
+    """Path, size and time of modification of the unfinished files of a local store; none where a link leads."""
+    folder = os.path.join(root, RESERVED)
+    if os.path.islink(folder):
+        return
     try:
-        with os.scandir(os.path.join(root, RESERVED)) as entries:
+        with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
                     found = entry.stat(follow_symlinks=False)

@@ -22,6 +22,7 @@ from mlflowish.storage.root import ABSENT, Fsync, Root
 from mlflowish.storage.staging import LocalStaging, unlink_quietly
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_READ |= getattr(os, "O_NONBLOCK", 0)  # nobody waits for the other end of a pipe that stands where a file should
 _FIRST_READ = 32 << 10
 
 
@@ -182,6 +183,8 @@ class LocalStorage:
     # -- how it is done ----------------------------------------------------------------------------
 
     def _entries(self, folder: str) -> Sequence[tuple[os.DirEntry[str], bool]]:
+        if folder:
+            self._in.require_inside(folder.rstrip("/"))
         try:
             with os.scandir(self._in.base + folder) as entries:
                 # Symbolic links are not ours: we never write any.

@@ -25,6 +25,7 @@ _FETCH_BYTES = 16 << 20
 _COPY_BYTES = 256 << 10  # below, a copy is as fast as a map, and a map costs an open file for as long as it lives
 _NO_MAPS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV})
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ |= getattr(os, "O_NONBLOCK", 0)  # nobody waits for the other end of a pipe that stands where an object should
 
 
 class ObjectReader(Protocol):

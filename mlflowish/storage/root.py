@@ -56,10 +56,10 @@ class Root:
         require_path(path)
         folder = path.rpartition("/")[0]
         if folder and folder not in self._known_folders:
-            self._require_inside(folder)
+            self.require_inside(folder)
         return self.base + path
 
-    def _require_inside(self, folder: str) -> None:
+    def require_inside(self, folder: str) -> None:
         """Every part of it is a real folder, or not there yet; the root itself may be reached through a link."""
         if len(self._known_folders) >= _MOST_FOLDERS_KNOWN:
             self._known_folders.clear()

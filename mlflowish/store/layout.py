@@ -33,7 +33,7 @@ def read_layout(storage: Storage) -> Layout | None:
         version, store_id = int(record["version"]), str(record["id"])
         if record["name"] != "mlflowish":
             raise ValueError("the name is not mlflowish")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             f"{storage.url}/{_PATH} is not the format record of a store ({error}). "
             "Point to another location, or restore "

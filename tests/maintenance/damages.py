@@ -151,6 +151,18 @@ def stale_lease(root: Path) -> None:
     age(path)
 
 
+def deep_lease(root: Path) -> None:
+    touch(root / "leases" / ("ab" * 16) / "0", "[" * 100_000)
+
+
+def pipe_for_a_journal(root: Path) -> None:
+    os.mkfifo(root / "journals" / "calls" / ("0" * 32 + ".log"))
+
+
+def folder_for_a_segment(root: Path) -> None:
+    (root / "segments" / "calls" / ("0" * 32 + ".seg")).mkdir()
+
+
 def empty_journal(root: Path) -> None:
     path = root / "journals" / "calls" / ("0" * 32 + ".log")
     touch(path, "")
@@ -184,6 +196,7 @@ TAG = entries.step_tag("nobody")
 DAMAGES = [
     Damage("no FORMAT", "format-missing", lambda root: (root / "FORMAT").unlink()),
     Damage("FORMAT flipped", "format-damaged", lambda root: flip(root / "FORMAT", 0)),
+    Damage("FORMAT nested too deep", "format-damaged", lambda root: touch(root / "FORMAT", "[" * 100_000)),
     Damage("FORMAT of something else", "format-damaged", foreign_format, lost=11, is_mended=False),
     Damage("object flipped", "object-damaged", lambda root: flip(an_object(root), 1000), lost=1),
     Damage(
@@ -211,11 +224,14 @@ DAMAGES = [
     Damage("parts that are none", "record-unreadable", lambda root: append(root, "fingerprints", b"k" * 16, b"zzz")),
     Damage("record of a later kind", "record-unknown", calls_record(b"\x77" + TAG), is_mended=False),
     Damage("lease that is none", "lease-damaged", lambda root: touch(root / "leases" / ("ab" * 16) / "0")),
+    Damage("lease nested too deep", "lease-damaged", deep_lease),
     Damage("lease of the day before yesterday", "lease-stale", stale_lease),
     Damage("linked folder", "link", linked("journals/others"), is_mended=False),
     Damage("linked folder of ours", "unreadable", linked("journals/runs"), is_mended=False, also=("link",)),
     Damage("foreign file", "stray", lambda root: touch(root / "objects" / "notes.txt"), is_mended=False),
     Damage("foreign name", "stray", lambda root: touch(root / "a file\n"), is_mended=False),
+    Damage("pipe for a journal", "stray", pipe_for_a_journal, is_mended=False),
+    Damage("folder for a segment", "stray", folder_for_a_segment, is_mended=False),
     Damage("put aside", "quarantine", lambda root: touch(root / "quarantine" / "abc-1"), is_mended=False),
     Damage("left over", "leftover", old_leftover),
 ]  # fmt: skip

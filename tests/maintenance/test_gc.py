@@ -340,3 +340,19 @@ def test_the_report_shows_itself(tmp_path):
         "log",
         "records",
     ]
+
+
+def test_nothing_is_removed_where_a_link_leads(tmp_path: Path):
+    with mf.Store(tmp_path / "s") as store:
+        ramp(10)
+        store.flush()
+        (tmp_path / "outside").mkdir()
+        (tmp_path / "outside" / "thesis.txt").write_text("five years of work")
+        os.utime(tmp_path / "outside" / "thesis.txt", (0, 0))
+        for path in (tmp_path / "s" / "tmp").iterdir():
+            path.unlink()
+        (tmp_path / "s" / "tmp").rmdir()
+        (tmp_path / "s" / "tmp").symlink_to(tmp_path / "outside")
+        mf.gc(store, dry_run=False)
+        assert [finding.code for finding in mf.fsck(store, repair=True).findings] == ["link"]
+    assert (tmp_path / "outside" / "thesis.txt").exists()

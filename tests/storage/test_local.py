@@ -140,6 +140,30 @@ def test_a_symbolic_link_does_not_lead_out(tmp_path: Path, verb: str) -> None:
         acts.get(verb, lambda path: write(storage, verb, path, b"changed"))("link/secret")
     assert (outside / "secret").read_bytes() == b"secret"
     assert [*storage.list("")] == []
+    with pytest.raises(StorageError, match="symbolic link"):
+        [*storage.list("link")]
+
+
+def test_leftovers_are_not_removed_where_a_link_leads(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "thesis.txt").write_text("five years of work")
+    os.utime(outside / "thesis.txt", (0, 0))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "tmp").symlink_to(outside)
+    with pytest.raises(StorageError, match="symbolic link"):
+        LocalStorage(tmp_path / "store").remove_leftovers()
+    assert (outside / "thesis.txt").read_text() == "five years of work"
+
+
+def test_nobody_waits_for_a_pipe_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    os.mkfifo(tmp_path / "store" / "a")
+    storage = LocalStorage(tmp_path / "store")
+    assert storage.get("a") == b""
+    assert [*storage.list("")] == []
+    with pytest.raises(NotFoundError):
+        storage.size("a")
 
 
 def test_a_linked_file_is_neither_read_nor_written_through(tmp_path: Path) -> None:
