@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlflowish.errors import InvalidInputError
+from mlflowish.models.categories import remembered
 from mlflowish.models.types import normal
 
 _LIBRARIES = {"pandas": "pandas", "polars": "polars", "pyarrow": "arrow", "numpy": "numpy", "torch": "torch"}
@@ -53,7 +54,10 @@ def schema_of(data: Any, *, what: str) -> pa.Schema:
             table = as_table(data)
             if table.column_names == [""]:
                 raise ValueError("its one column has no name. Name it, or give it as an array")
-            return pa.schema([_field(name, table.column(name)) for name in table.column_names])
+            fields = [_field(name, table.column(name)) for name in table.column_names]
+            if container_of(data) == "pandas":
+                fields = [remembered(field, table.column(field.name)) for field in fields]
+            return pa.schema(fields)
         if container_of(data) is not None:
             return pa.schema([array_field(data)])
     except (pa.ArrowException, ValueError, TypeError) as error:

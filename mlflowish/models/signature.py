@@ -154,21 +154,28 @@ def _with_nullable(schema: pa.Schema, nullable: Iterable[str] | bool) -> pa.Sche
 
 
 def _fields_record(schema: pa.Schema) -> list[dict[str, Any]]:
+    from mlflowish.models.categories import recorded
     from mlflowish.models.types import type_record
 
-    return [{"name": field.name, "type": type_record(field.type), "nullable": field.nullable} for field in schema]
+    return [
+        {"name": field.name, "type": type_record(field.type), "nullable": field.nullable, **recorded(field)}
+        for field in schema
+    ]
 
 
 def _schema_from_record(record: Any) -> pa.Schema:
     import pyarrow as pa
 
+    from mlflowish.models.categories import from_record
     from mlflowish.models.types import type_from_record
 
     fields = []
     for described in record if type(record) is list else [record]:
         match described:
             case {"name": str() as name, "type": kind, "nullable": bool() as nullable}:
-                fields.append(pa.field(name, type_from_record(kind), nullable=nullable))
+                field = pa.field(name, type_from_record(kind), nullable=nullable)
+                categories = described.get("categories")
+                fields.append(field if categories is None else from_record(field, categories))
             case _:
                 raise IntegrityError(f"A model's signature has a field that makes no sense: {str(described)[:200]}")
     return pa.schema(fields)

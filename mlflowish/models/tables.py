@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlflowish.errors import InvalidInputError
+from mlflowish.models.categories import recoded
 from mlflowish.models.conforming import Problem, names_problems, require_no
 from mlflowish.models.containers import (
     as_array,
@@ -141,7 +142,7 @@ def _cast_table(schema: pa.Schema, table: pa.Table) -> pa.Table:
     problems: list[Problem] = []
     columns = {}
     for field in schema:
-        columns[field.name] = _cast(table.column(field.name), field, problems)
+        columns[field.name] = recoded(_cast(table.column(field.name), field, problems), field)
     require_no(problems, schema)
     return pa.table(columns)
 
@@ -158,7 +159,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, problems: list[Problem]) -> 
         problems.append(Problem(field.name, "type", text))
         return column
     try:
-        return cast_values(column, wanted)
+        return recoded(cast_values(column, wanted), field)
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0][:120]
         text = f"column {field.name!r} is {type_text(column.type)} and cannot be {type_text(wanted)}: {reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -177,6 +178,43 @@ def test_objects_of_any_type_in_an_array():
 def test_an_example_that_shows_nothing(example, message):
     with pytest.raises(mf.InvalidInputError, match=message):
         mf.infer_signature(example)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"c": ["a", "new", None]},
+        [{"c": "a"}, {"c": "new"}, {"c": None}],
+        pd.DataFrame({"c": ["a", "new", None]}),
+        pa.table({"c": pa.array(["a", "new", None]).dictionary_encode()}),
+        pl.DataFrame({"c": pl.Series(["a", "new", None], dtype=pl.Categorical)}),
+    ],
+    ids=["dict", "rows", "texts", "arrow", "polars"],
+)
+def test_categories_have_the_numbers_that_the_model_was_shown(data):
+    example = pd.DataFrame({"c": pd.Categorical(["b", "a"], categories=["z", "b", "a"], ordered=True)})
+    signature = mf.infer_signature(example, nullable=True)
+    signature = Signature.from_record(json.loads(json.dumps(signature.record())))
+    given = mf.Model(lambda given: given, signature).predict(data).c.cat
+    assert given.categories.tolist() == ["z", "b", "a", "new"]
+    assert given.ordered
+    assert given.codes.tolist() == [2, 3, -1]
+
+
+def test_categories_of_a_frame_are_left_to_its_maker():
+    example = pd.DataFrame({"c": pd.Categorical(["b", "a"])})
+    data = pd.DataFrame({"c": pd.Categorical(["b", "x"], categories=["x", "b"])})
+    assert asked(example, data) is data
+
+
+@pytest.mark.parametrize(
+    "categories",
+    [{"values": ["a", "a"], "ordered": False}, {"values": [1], "ordered": False}, {"values": []}, ["a"], 5],
+)
+def test_senseless_categories(categories):
+    field = {"name": "c", "type": {"categories": "string"}, "nullable": False, "categories": categories}
+    with pytest.raises(mf.IntegrityError, match="categories of field 'c'"):
+        Signature.from_record({"inputs": [field]})
 
 
 def test_a_column_called_self():
