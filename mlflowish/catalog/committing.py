@@ -167,12 +167,12 @@ class Committer:
         commit = self._make(chosen, self._known.view())
         for one in chosen:
             one.attempted = commit.slot
-        slot = self._put(commit)
+        is_there = self._put(commit)
         for one in chosen:
             one.attempted = None
-        if slot is not None:
+        if is_there:
             for one in chosen:
-                _end(one, slot=slot)
+                _end(one, commit=commit)
             return
         for one in chosen:
             one.tries += 1
@@ -191,7 +191,7 @@ class Committer:
             if view.head >= one.attempted:
                 commit = view.commit_at(one.attempted) or self._known.log.read(one.attempted)
                 if commit is not None and any(change.id == one.transaction.id for change in commit.transactions):
-                    _end(one, slot=one.attempted)
+                    _end(one, commit=commit)
                 one.attempted = None
 
     def _make(self, chosen: list[Waiting], view: View) -> Commit:
@@ -207,8 +207,8 @@ class Committer:
             epoch=_epoch_after(view, transactions),
         )
 
-    def _put(self, commit: Commit) -> int | None:
-        """The slot if the record is there; None if another's is. StorageError if nobody can tell."""
+    def _put(self, commit: Commit) -> bool:
+        """Is the record there? False if another's is. StorageError if nobody can tell."""
         log, path = self._known.log, record_path(commit.slot)
         record, body = encode_commit(commit)
         if body:
@@ -216,12 +216,12 @@ class Committer:
         if not self._is_ours(log, path, record):
             if body:
                 _discard(log, body_path(commit.slot, commit.nonce))
-            return None
+            return False
         if self._is_void(commit.slot, record, path):
             _discard(log, path)
-            return None
+            return False
         self._known.take(as_read(commit, record, body))
-        return commit.slot
+        return True
 
     def _is_ours(self, log: Log, path: str, record: bytes) -> bool:
         """Put, and whatever the answer is, look until it is known whose record is there: a winner can be told that it
@@ -285,8 +285,10 @@ def _epoch_after(view: View, transactions: list[Transaction]) -> int:
     return max([epoch_of(view), *(int(t.writes[EPOCH]) for t in transactions if EPOCH in t.writes)])
 
 
-def _end(one: Waiting, *, slot: int | None = None, error: BaseException | None = None) -> None:
-    one.slot, one.error = slot, error
+def _end(one: Waiting, *, commit: Commit | None = None, error: BaseException | None = None) -> None:
+    if commit is not None:
+        one.slot, one.transaction.committed_s = commit.slot, commit.time_s
+    one.error = error
     one.woken.set()
 
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from blake3 import blake3
 
-from mlflowish.catalog.plain import decode, encode
+from mlflowish.catalog.plain import decode, encode, object_of, quoted
 from mlflowish.errors import FormatVersionError, IntegrityError
 from mlflowish.storage.objects import ObjectRef
 
@@ -21,50 +21,62 @@ INLINE_BYTES = 64 << 10  # a longer body rests beside the log, so that reading t
 _CHECK = 64
 
 
+class Encoded(Mapping[str, Any]):
+    """Values by key of which the JSON is at hand: each is decoded when somebody asks for it, a copy of their own."""
+
+    __slots__ = ("texts",)
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self.texts = texts
+
+    def __getitem__(self, key: str) -> Any:
+        return decode(self.texts[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One committed transaction: what it read (key -> slot of the last write seen, -1 for absent; prefixes), put and
     deleted, the objects that it referred to, and the slot at which it read."""
 
     id: str
-    puts: dict[str, Any] = field(default_factory=dict)
+    puts: Mapping[str, Any] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()
     comment: str = ""
     reads: dict[str, int] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ()
     refs: tuple[ObjectRef, ...] = ()
     base: int = -1
-    texts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)  # JSON of puts that is at hand
 
-    def put_texts(self) -> Iterator[tuple[str, str]]:
-        """The keys that it put, each with the JSON of its value."""
-        for key, value in self.puts.items():
-            yield key, self.texts.get(key) or encode(value)
+    def put_texts(self) -> Mapping[str, str]:
+        """The JSON of what it put under each key."""
+        puts = self.puts
+        return puts.texts if type(puts) is Encoded else {key: encode(value) for key, value in puts.items()}
 
     def text(self) -> str:
-        """`plain()` as JSON."""
-        fields = self.plain()
-        if not fields.pop("puts", None):
-            return encode(fields)
-        puts = ",".join(f"{encode(key)}:{text}" for key, text in sorted(self.put_texts()))
-        return _with(fields, "puts", f"{{{puts}}}")
-
-    def plain(self) -> dict[str, Any]:
         """As it stands in a record; what is empty is left out."""
-        fields: dict[str, Any] = {"base": self.base, "id": self.id}
+        fields = {"base": str(self.base), "id": quoted(self.id)}
         if self.comment:
-            fields["comment"] = self.comment
+            fields["comment"] = quoted(self.comment)
         if self.deletes:
-            fields["deletes"] = sorted(self.deletes)
+            fields["deletes"] = encode(sorted(self.deletes))
         if self.prefixes:
-            fields["prefixes"] = sorted(self.prefixes)
+            fields["prefixes"] = encode(sorted(self.prefixes))
         if self.puts:
-            fields["puts"] = self.puts
+            fields["puts"] = object_of(self.put_texts())
         if self.reads:
-            fields["reads"] = self.reads
+            fields["reads"] = encode(self.reads)
         if self.refs:
-            fields["refs"] = sorted([ref.name, ref.size_bytes] for ref in self.refs)
-        return fields
+            fields["refs"] = encode(sorted([ref.name, ref.size_bytes] for ref in self.refs))
+        return object_of(fields)
 
     @classmethod
     def from_plain(cls, fields: dict[str, Any]) -> Change:
@@ -109,34 +121,37 @@ def body_path(slot: int, nonce: str) -> str:
 
 def encode_commit(commit: Commit) -> tuple[bytes, bytes]:
     """The bytes of the record and of its body, which are empty if it fits into the record."""
-    fields: dict[str, Any] = {
-        "epoch": commit.epoch,
-        "nonce": commit.nonce,
-        "prev": commit.previous,
-        "slot": commit.slot,
-        "time": commit.time_s,
-        "v": RECORD_VERSION,
-        "writer": commit.writer,
+    fields = {
+        "epoch": str(commit.epoch),
+        "nonce": quoted(commit.nonce),
+        "prev": quoted(commit.previous),
+        "slot": str(commit.slot),
+        "time": encode(commit.time_s),
+        "v": str(RECORD_VERSION),
+        "writer": quoted(commit.writer),
     }
     text = f"[{','.join(change.text() for change in commit.transactions)}]"
     body = text.encode()
     if len(body) <= INLINE_BYTES:
-        return checked(_with(fields, "tx", text)), b""
-    return checked(encode({**fields, "body": [len(body), blake3(body).hexdigest()]})), body
-
-
-def _with(fields: dict[str, Any], name: str, text: str) -> str:
-    """The JSON of an object with one more field, whose JSON is at hand; there are fields before it."""
-    before = encode({other: value for other, value in fields.items() if other < name})
-    after = encode({other: value for other, value in fields.items() if other > name})
-    return f'{before[:-1]},"{name}":{text}{"," if len(after) > 2 else ""}{after[1:]}'
+        return checked(object_of({**fields, "tx": text})), b""
+    return checked(object_of({**fields, "body": encode([len(body), blake3(body).hexdigest()])})), body
 
 
 def as_read(commit: Commit, record: bytes, body: bytes) -> Commit:
     """The commit as it is decoded from the bytes that were made of it."""
     if b"\\ud" in record or b"\\ud" in body:  # halves of a pair that stood apart are one character when they are read
         return decode_commit(record, commit.slot, lambda _: body)
-    return replace(commit, hash=record_hash(record), body=body_path(commit.slot, commit.nonce) if body else "")
+    return Commit(
+        commit.slot,
+        commit.time_s,
+        commit.writer,
+        commit.transactions,
+        commit.nonce,
+        commit.previous,
+        commit.epoch,
+        record_hash(record),
+        body_path(commit.slot, commit.nonce) if body else "",
+    )
 
 
 def checked(line: str) -> bytes:

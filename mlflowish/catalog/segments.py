@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from mlflowish.catalog.plain import decode, encode
+from mlflowish.catalog.plain import decode, encode, quoted
 from mlflowish.catalog.view import Row, Written
 from mlflowish.errors import IntegrityError, NotFoundError
 from mlflowish.storage.base import Storage
@@ -62,7 +62,7 @@ def write_run(storage: Storage, slot: int, rows: Iterable[Row]) -> Run:
     for key, written, text in rows:
         if not lines:
             first = key
-        line = f"{encode(key)}\t{written}\t{'' if text is None else text}\n".encode()
+        line = f"{quoted(key)}\t{written}\t{'' if text is None else text}\n".encode()
         lines.append(line)
         size += len(line)
         if size >= BLOCK_BYTES:

@@ -13,19 +13,18 @@ from mlflowish.catalog.plain import (
     MOST_VALUE_CHARACTERS,
     RESERVED,
     CommitTime,
-    committed,
     decode,
-    encode,
-    plain_copy,
+    encoder_at,
     require_key,
     require_scan_prefix,
+    restored,
     sized_copy,
 )
-from mlflowish.catalog.record import Change
+from mlflowish.catalog.record import Change, Encoded
 from mlflowish.catalog.view import DEAD, EPOCH, Snapshot, View
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError, StateError
 from mlflowish.storage.base import Storage
-from mlflowish.storage.objects import ObjectRef, settle_object
+from mlflowish.storage.objects import ObjectRef, is_settled, settle_object
 
 _DELETED = object()
 ID = f"{RESERVED}id/"  # + digest of an id that a caller gave
@@ -52,6 +51,7 @@ class Transaction:
         self._given_id = _require_id(given_id)
         self.id: str = given_id or f"{snapshot.slot}.{os.urandom(16).hex()}"
         self.comment = comment
+        self.committed_s: float | None = None  # the recorded time, once it is in the log
         self._reads: dict[str, int] = {}
         self._scans: dict[str, tuple[tuple[str, int], ...]] = {}
         self._writes: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class Transaction:
         self._require_open()
         if require_key(key) in self._writes:
             value = self._writes[key]
-            return default if value is _DELETED else plain_copy(value)
+            return default if value is _DELETED else restored(value, self.now_s)
         text = self.read(key)
         return default if text is None else decode(text)
 
@@ -112,7 +112,7 @@ class Transaction:
         mine = {key: value for key, value in self._writes.items() if key.startswith(prefix) and key[0] != RESERVED}
         found.update(mine)
         return (
-            (key, decode(found[key]) if key not in mine else plain_copy(mine[key]))
+            (key, decode(found[key]) if key not in mine else restored(mine[key], self.now_s))
             for key in sorted(found)
             if found[key] is not _DELETED
         )
@@ -124,7 +124,7 @@ class Transaction:
         """
         self._require_open()
         copy, most = sized_copy(value, f"The value of {require_key(key)!r}")
-        if most > MOST_VALUE_CHARACTERS and (size := len(encode(copy))) > MOST_VALUE_CHARACTERS:
+        if most > MOST_VALUE_CHARACTERS and (size := len(encoder_at(self.now_s)(copy))) > MOST_VALUE_CHARACTERS:
             raise InvalidInputError(
                 f"The value of {key!r} is {size} characters of JSON, at most {MOST_VALUE_CHARACTERS} are kept. "
                 "Store it as an object, and its name here.",
@@ -161,6 +161,9 @@ class Transaction:
                     keys=[],
                     doomed=[ref.name],
                 )
+            if is_settled(self._storage, ref):
+                self._refs[ref.name] = ref
+                continue
             if not _is_there(self._storage, ref):
                 raise NotFoundError(
                     f"The object {ref.name} ({ref.size_bytes} bytes) that this transaction refers to is not in "
@@ -243,17 +246,16 @@ class Transaction:
     def change(self, time_s: float) -> Change:
         """As it will stand in the record, and as it is read from there."""
         writes = sorted(self._writes.items(), key=_first)
-        puts = {key: committed(value, time_s) for key, value in writes if value is not _DELETED}
+        encode = encoder_at(time_s)
         return Change(
             id=self.id,
-            puts=puts,
+            puts=Encoded({key: encode(value) for key, value in writes if value is not _DELETED}),
             deletes=tuple(key for key, value in writes if value is _DELETED),
             comment=self.comment,
             reads={key: slot for key, slot in sorted(self._reads.items()) if key[0] != RESERVED},
             prefixes=tuple(sorted(self._scans)),
             refs=tuple(ref for _, ref in sorted(self._refs.items(), key=_first)),
             base=self.slot,
-            texts={key: encode(value) for key, value in puts.items()},
         )
 
     def saved(self) -> Any:

@@ -77,7 +77,7 @@ class View:
         for change in commit.transactions:
             for key in change.deletes:
                 self._write(key, (commit.slot, None))
-            for key, text in change.put_texts():
+            for key, text in change.put_texts().items():
                 self._write(key, (commit.slot, text))
         self.commits.append(commit)
         self.hash, self.time_s = commit.hash, commit.time_s

@@ -50,6 +50,7 @@ class Change:
         self._before = self.shelf.find_head() if creates else self.shelf.head()
         self.head = self._before if self._before is not None else Head(created_s=tx.now_s, who=who)
         self._events: list[tuple[int, EventRecord]] = []
+        self._new_versions = self._new_events = 0  # that the head does not count yet
 
     @property
     def rules(self) -> StageRules:
@@ -72,8 +73,8 @@ class Change:
 
     def add(self, record: VersionRecord, comment: str) -> int:
         """A new version, with the next number."""
-        number = self.head.versions + 1
-        self.head = replace(self.head, versions=number)
+        self._new_versions += 1
+        number = self.head.versions + self._new_versions
         self.bring_in(number, record)
         self.note(number, "registered", None, record.stage, comment)
         return number
@@ -107,14 +108,18 @@ class Change:
 
     def note(self, number: int, action: str, source: str | None, target: str | None, comment: str) -> None:
         """Record an event, under the next number of the model's history."""
-        sequence = self.head.events + 1
-        self.head = replace(self.head, events=sequence)
+        self._new_events += 1
+        sequence = self.head.events + self._new_events
         event = EventRecord(number, action, source, target, self.tx.now_s, self.who, comment)
         self.tx.put(f"{records.HISTORY}/{self.name}/{numbered(sequence)}", event.value())
         self._events.append((sequence, event))
 
     def save_head(self) -> None:
         """Write what all versions share, if it changed."""
+        if self._new_versions or self._new_events:
+            versions, events = self.head.versions + self._new_versions, self.head.events + self._new_events
+            self.head = replace(self.head, versions=versions, events=events)
+            self._new_versions = self._new_events = 0
         if self.head != self._before:
             self.tx.put(f"{records.NAMES}/{self.name}", self.head.value())
             self._before = self.head

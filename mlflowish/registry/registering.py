@@ -14,13 +14,13 @@ from mlflowish.registry.lookup import reading
 from mlflowish.registry.marking import merged, point
 from mlflowish.registry.moving import require_no_approval
 from mlflowish.registry.names import alias_name, description_text, metrics_of, model_name, stage_name, tags_of
-from mlflowish.registry.records import VERSIONS, VersionRecord, numbered
+from mlflowish.registry.records import VersionRecord
 from mlflowish.registry.registered import ModelVersion, version_from
 from mlflowish.registry.rules import NONE
 from mlflowish.registry.shelf import Shelf
-from mlflowish.store.transactions import joined
 
 if TYPE_CHECKING:
+    from mlflowish.catalog import Transaction
     from mlflowish.models import StoredModel
     from mlflowish.store import Store
 
@@ -78,14 +78,16 @@ def register_model(
     def register() -> ModelVersion:
         stored, source = _stored(opened, model, signature=signature, input_example=input_example, flavor=flavor)
         add = partial(apply, stored, source, run_of(source))
-        number, record = changed(wanted, add, who=who, store=opened, creates=True)
+        number, record, tx = changed(wanted, add, who=who, store=opened, creates=True)
+        if tx.committed_s is not None:  # None in an outer transaction, which goes on
+            record = replace(record, created_s=tx.committed_s)
         # Only what was written with it can name a number that is new: nothing has to be looked up.
         named = () if label is None else (label,)
-        return version_from(opened, wanted, number, _dated(opened, wanted, number, record), named)
+        return version_from(opened, wanted, number, record, named)
 
     def apply(
         stored: StoredModel, source: dict[str, Any] | None, run_id: str | None, change: Change
-    ) -> tuple[int, VersionRecord]:
+    ) -> tuple[int, VersionRecord, Transaction]:
         record = _record(change, stored, source, run_id, description=words, tags=marks, metrics=numbers)
         number = change.add(record, why)
         if target != NONE:
@@ -94,7 +96,7 @@ def register_model(
             record = replace(record, stage=target)
         if label is not None:
             point(change, label, number)
-        return number, record
+        return number, record, change.tx
 
     return _storing_again(register)
 
@@ -108,14 +110,6 @@ def _storing_again(register: Callable[[], ModelVersion]) -> ModelVersion:
             if not error.data.get("doomed"):
                 raise
     return register()
-
-
-def _dated(store: Store, name: str, number: int, record: VersionRecord) -> VersionRecord:
-    """The record with the time at which it was committed, which is known afterwards only."""
-    if joined(store) is not None:
-        return record
-    written = store.catalog.known().get(f"{VERSIONS}/{name}/{numbered(number)}")
-    return record if written is None else replace(record, created_s=written["created_s"])
 
 
 def _require_stage(store: Store, name: str, stage: str) -> None:

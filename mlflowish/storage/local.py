@@ -36,6 +36,7 @@ class LocalStorage:
 
     def __init__(self, root: str | os.PathLike[str], fsync: Fsync = "objects") -> None:
         self._in = Root(root, fsync)
+        self._can: Capabilities | None = None
 
     def __repr__(self) -> str:
         return f"LocalStorage({self._in.folder!r})"
@@ -50,13 +51,16 @@ class LocalStorage:
     @property
     def capabilities(self) -> Capabilities:
         """`put_if_absent` turns False once the filesystem has shown that it can do it in no way."""
-        return Capabilities(
-            put_if_absent=self._in.links,
-            append=supports_claims and self._in.links,
-            local_paths=True,
-            durable=self._in.fsync != "never",
-            multi_writer=self._in.links,
-        )
+        can, links = self._can, self._in.links
+        if can is None or can.put_if_absent != links:
+            can = self._can = Capabilities(
+                put_if_absent=links,
+                append=supports_claims and links,
+                local_paths=True,
+                durable=self._in.fsync != "never",
+                multi_writer=links,
+            )
+        return can
 
     # -- reading -----------------------------------------------------------------------------------
 

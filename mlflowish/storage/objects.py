@@ -20,7 +20,7 @@ from mlflowish.storage.base import Buffer, Staging, Storage
 from mlflowish.storage.cache import ObjectCache
 from mlflowish.storage.readers import CachedReader, FileReader, ObjectReader, StoredReader, is_there_and_right
 from mlflowish.storage.seals import seal_ns
-from mlflowish.storage.settling import settle, settle_later
+from mlflowish.storage.settling import is_known, settle, settle_later
 
 Verify = Literal["sealed", "always", "never"]
 Chunks = Callable[[], Iterator[Buffer]]
@@ -207,6 +207,13 @@ def settle_object(storage: Storage, ref: ObjectRef, verify: Verify = "sealed") -
         full = FileReader(storage, ref, verify).path()
         if full is not None and storage.capabilities.durable:
             settle(full, ref.digest)
+
+
+def is_settled(storage: Storage, ref: ObjectRef) -> bool:
+    """Does one look at the file show that `settle_object` has nothing to do?"""
+    can = storage.capabilities
+    full = storage.local_path(ref.path) if can.local_paths and can.durable else None
+    return full is not None and is_known(full, ref.digest, ref.size_bytes)
 
 
 def _flush(storage: Storage, ref: ObjectRef) -> None:

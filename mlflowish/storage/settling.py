@@ -152,6 +152,15 @@ def settle(full: str, digest: str) -> None:
         raise StorageError(f"Could not flush {full} to the disk: {error.strerror}", path=full) from error
 
 
+def is_known(full: str, digest: str, size_bytes: int) -> bool:
+    """Is a file of this size there that bears its seal, and whose name is known to be on the disk?"""
+    try:
+        found = os.lstat(full)
+    except OSError:  # whoever opens it says why
+        return False
+    return found.st_size == size_bytes and is_sealed(found, digest) and _settling.is_named(full, found)
+
+
 def wait_until_settled() -> None:
     """Return when everything is flushed that was to be."""
     _settling.wait()

@@ -102,12 +102,15 @@ class Store:
     @property
     def dooms(self) -> Dooms:
         """Which objects are to be deleted."""
-        from mlflowish.store.dooms import Dooms
+        found = self._dooms
+        if found is None:
+            from mlflowish.store.dooms import Dooms
 
-        with self._lock:
-            if self._dooms is None:
-                self._dooms = Dooms(self.storage)
-            return self._dooms
+            with self._lock:
+                if self._dooms is None:
+                    self._dooms = Dooms(self.storage)
+                found = self._dooms
+        return found
 
     def check_format(self) -> None:
         """FormatVersionError if a newer version wrote this store; costs one read, once."""

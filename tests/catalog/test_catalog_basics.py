@@ -234,6 +234,19 @@ def test_the_time_of_a_commit_is_the_one_that_is_stored(catalog: Catalog, other:
     snapshot = catalog.snapshot()
     assert snapshot.get("theirs") <= snapshot.get("mine")["at"][0] == snapshot.time_s
     assert type(snapshot.get("theirs")) is float
+    assert tx.committed_s == snapshot.time_s
+
+
+def test_the_time_of_the_commit_can_be_read_and_put_again_before_it_is_known(catalog: Catalog) -> None:
+    with catalog.transaction() as tx:
+        tx.put("at", {"b": tx.now_s, "a": 1})
+        seen = tx.get("at")
+        assert list(seen) == ["a", "b"]
+        assert seen["b"] == dict(tx.scan())["at"]["b"] == tx.now_s
+        tx.put("again", seen)
+        assert tx.committed_s is None
+    snapshot = catalog.snapshot()
+    assert snapshot.get("again") == snapshot.get("at") == {"a": 1, "b": snapshot.time_s}
 
 
 def test_time_never_falls_from_slot_to_slot(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
