@@ -145,7 +145,12 @@ def as_numpy(data: Any) -> Any:
     import numpy
 
     if container_of(data) == "torch":
-        return data.detach().cpu().numpy()
+        try:
+            return data.detach().cpu().numpy()
+        except TypeError as error:
+            raise TypeError(
+                f"Arrow has no type for {data.dtype}. A model stored without signature and input example takes any"
+            ) from error
     if hasattr(data, "to_numpy"):
         return data.to_numpy()
     return numpy.asarray(data)

@@ -5,6 +5,7 @@ The object graph is walked the way pickle does, keeping nothing: large buffers a
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -90,6 +91,9 @@ class _Survey(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if isinstance(member, (type, FunctionType)):
             self._note(member)
             return int, ()  # something small in its place
+        wrapped = inspect.getattr_static(member, "__wrapped__", None)
+        if isinstance(wrapped, FunctionType):  # a step, what lru_cache made: pickled by name, with code of the project
+            self._note(wrapped)
         for base in kind.__mro__:
             self._note(base)
         if kind.__name__ in _LEAVES and realm_of_module(kind.__module__) == "package":

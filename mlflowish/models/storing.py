@@ -117,11 +117,21 @@ def _outputs(native: Any, flavor: Flavor, signature: Signature, example: Any) ->
     if not can_predict(native, flavor.name):
         return None
     try:
-        return schema_of(flavor.predict(native, conformed(signature, example, flavor.container)), what="outputs")
+        given = flavor.predict(native, conformed(signature, example, flavor.container))
     except Exception as error:  # noqa: BLE001  a model may raise anything; it is stored all the same
         warnings.warn(
             f"The model could not be asked about its input example ({type(error).__name__}: {str(error)[:200]}): its "
             "signature says nothing of what it gives. Give signature=, or an example that it takes.",
+            ModelWarning,
+            stacklevel=4,
+        )
+        return None
+    try:
+        return schema_of(given, what="outputs")
+    except InvalidInputError as error:
+        warnings.warn(
+            f"What the model gives for its input example, a {type(given).__qualname__}, has no schema: its signature "
+            f"says nothing of it. {str(error)[:200]}",
             ModelWarning,
             stacklevel=4,
         )

@@ -149,3 +149,33 @@ def test_modules_that_are_asked_for_are_kept_too(store, project, monkeypatch):
 def test_what_is_no_module_is_refused(store):
     with pytest.raises(mf.InvalidInputError, match="code= takes modules"):
         store_model(store, {}, code=["no.such.module"])
+
+
+WRAPPED = """
+    import functools
+    import mlflowish as mf
+    from lib.helpers import scaled
+
+    @mf.step
+    def step(n):
+        return scaled(n)
+
+    @functools.lru_cache
+    def cached(n):
+        return scaled(n)
+"""
+
+
+@pytest.mark.parametrize("name", ["step", "cached"])
+def test_a_wrapped_function_brings_its_code(run, project, tmp_path, name):
+    (project / "lib" / "model.py").write_text(textwrap.dedent(WRAPPED))
+    run(f"import lib.model; keep(lib.model.{name})", cwd=project)
+    assert run("mf.use(store); print(kept().load()(5), 'lib.model' in sys.modules)", cwd=tmp_path) == "15 True"
+    (project / "lib" / "scale.py").write_text("FACTOR = 4\n")
+    changed = """
+        mf.use(store)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            print(kept().load()(5), *(str(warning.message)[:20] for warning in caught))
+    """
+    assert run(changed, cwd=project) == "20 The module lib.scale"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 import mlflowish as mf
+from mlflowish.models import store_model
 from mlflowish.testing.flavor_suite import FlavorSuite
 
 FRAME = pd.DataFrame({"a": np.linspace(0, 1, 40), "b": np.arange(40), "c": np.arange(40) % 7})
@@ -230,6 +232,73 @@ class TestPytorch(Torch):
         assert [module.training for module in loaded] == [True, False, True, True]
 
 
+def test_tensors_lie_in_memory_as_they_did(store):
+    """Also those that are parts of others, or have their dimensions in another order: the last bits depend on it."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    module = torch.nn.Sequential(torch.nn.Conv2d(4, 3, 2), torch.nn.Flatten(), torch.nn.Linear(3, 3, bias=False))
+    module.to(memory_format=torch.channels_last)
+    both = torch.linspace(0, 1, 12)
+    module[2].weight = torch.nn.Parameter(torch.linspace(0, 1, 9).reshape(3, 3).T)
+    module.register_buffer("both", both)
+    module.register_buffer("head", both[:6].view(3, 2).T)
+    module.register_buffer("tail", both[6:])
+    stored = store_model(store, module)
+    assert set(stored.manifest.options["parts"]) == {"head", "tail"}
+    loaded = stored.load().native
+    strides = {name: tensor.stride() for name, tensor in module.state_dict().items()}
+    assert {name: tensor.stride() for name, tensor in loaded.state_dict().items()} == strides
+    example = torch.randn(5, 4, 2, 2)
+    assert torch.equal(loaded(example), module(example))
+    loaded.both.zero_()
+    assert loaded.head.count_nonzero() + loaded.tail.count_nonzero() == 0
+    twin = copy.deepcopy(module)
+    twin.load_state_dict({name: torch.zeros_like(tensor) for name, tensor in module.state_dict().items()})
+    assert torch.equal(stored.load(allow_pickle=False, into=twin)(example), module(example))
+
+
+def test_weights_that_share_one_piece_of_memory_load_into_a_module(store):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    module, flat = torch.nn.LSTM(2, 3), torch.randn(200)
+    begin = 0
+    for parameter in module.parameters():  # as cuDNN has them
+        parameter.data = flat[begin : begin + parameter.numel()].view(parameter.shape)
+        begin += parameter.numel()
+    loaded = store_model(store, module).load(allow_pickle=False, into=lambda: torch.nn.LSTM(2, 3))
+    assert all(map(torch.equal, loaded.parameters(), module.parameters()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"orders": {"weight": [0, 0]}},
+        {"orders": {"weight": 5}},
+        {"orders": {"other": [0]}},
+        {"parts": {"bias": ["weight", [3], [1], 999]}},
+        {"parts": {"bias": ["weight", [3], [-1], 2]}},
+        {"parts": {"bias": ["weight", [1 << 40], [0], 0]}},
+        {"parts": {"bias": ["nothing", [3], [1], 0]}},
+        {"parts": {"bias": 1}},
+        {"parts": 1},
+    ],
+)
+def test_senseless_memory_of_tensors(options):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    from mlflowish.models.memory import laid_out
+
+    with pytest.raises(mf.IntegrityError, match="makes no sense"):
+        laid_out({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, options)
+
+
+def test_what_cannot_take_weights(store):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    with pytest.raises(mf.InvalidInputError, match="found a int"):
+        store_model(store, torch.nn.Linear(1, 1)).load(into=5)
+    half = torch.nn.Linear(1, 1).bfloat16()
+    with pytest.raises(mf.InvalidInputError, match="stored without signature and input example takes any"):
+        store_model(store, half, input_example=torch.ones(1, 1).bfloat16())
+    assert store_model(store, half).load().predict(torch.ones(1, 1).bfloat16()).dtype is torch.bfloat16
+
+
 class TestTorchScript(Torch):
     @pytest.fixture(scope="class")
     @classmethod
@@ -242,3 +311,22 @@ class TestTorchScript(Torch):
 
     test_copies_are_models_too = None  # TorchScript cannot be pickled
     test_the_model_that_comes_back_is_of_the_same_type = None  # what was traced comes back as what was scripted
+
+
+def test_the_weights_among_the_inputs_of_an_old_onnx_model_are_no_columns(store):
+    from onnx import TensorProto, helper
+
+    x, y, w = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2]) for name in "xyw")
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1, 2], [1.0, 2.0])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [x, w], [y], initializer=[weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    loaded = store_model(store, model).load()
+    assert str(loaded.signature) == "inputs:  float32[*, 2]"
+    assert loaded.predict(np.ones((1, 2), "float32")).tolist() == [[2.0, 3.0]]
+
+
+def test_what_has_no_schema_is_told_apart_from_what_cannot_be_asked(store):
+    with pytest.warns(mf.errors.ModelWarning, match="gives for its input example, a int, has no schema"):
+        store_model(store, len, input_example=[1, 2])
+    with pytest.warns(mf.errors.ModelWarning, match=r"could not be asked about its input example \(TypeError"):
+        store_model(store, abs, input_example=[1, 2])

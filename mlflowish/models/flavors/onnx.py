@@ -73,7 +73,9 @@ class OnnxFlavor(Flavor):
     def own_schema(self, model: Any) -> pa.Schema | None:
         import pyarrow as pa
 
-        fields = [_field(described) for described in model.graph.input]
+        # Old exporters list the weights among the inputs, too; nobody has to give those.
+        weights = {tensor.name for tensor in (*model.graph.initializer, *model.graph.sparse_initializer)}
+        fields = [_field(described) for described in model.graph.input if described.name not in weights]
         if not fields or any(field is None for field in fields):
             return None
         return pa.schema([fields[0].with_name("")] if len(fields) == 1 else fields)

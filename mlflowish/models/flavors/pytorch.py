@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflowish.codecs import Declined
 from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, MlflowishError
 from mlflowish.models.flavors.base import Flavor, comes_from
+from mlflowish.models.memory import laid_out, memory_record
 from mlflowish.models.weights import read_weights, weights_part
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class PytorchFlavor(Flavor):
     def load(self, files: FileReader, options: Mapping[str, Any]) -> Any:
         match options:
             case {"format": "module", "python": None | str() as python}:
-                return _load_into(files) if files.into is not None else _load_module(files, python)
+                return _load_into(files) if files.into is not None else _load_module(files, python, options)
             case {"format": "torchscript" | "export" as format_}:
                 return _load_program(files, format_)
         raise IntegrityError("The manifest of a PyTorch model has options that make no sense")
@@ -80,21 +81,19 @@ def _save_module(model: Any, files: FileWriter) -> dict[str, Any]:
     files.add_part(_WEIGHTS, weights_part(weights))
     data = _pickled(model, {id(tensor): name for name, tensor in weights.items()})
     files.add(_MODULE, data, executes_code=True)
-    return {"format": "module", "python": _PYTHON if b"cloudpickle" in data else None}
+    return {"format": "module", "python": _PYTHON if b"cloudpickle" in data else None, **memory_record(weights)}
 
 
 def _separable(state: dict[str, Any]) -> dict[str, Any]:
-    """The tensors that a file of weights can hold; the others, and those that share memory, stay in the module."""
-    storages: dict[Any, int] = {}
+    """The tensors that a file of weights can hold; the others stay in the module."""
     kept = {}
     for name, tensor in state.items():
         try:
             weights_part({name: tensor})
-            owner = storages.setdefault(tensor.untyped_storage().data_ptr() or id(tensor), id(tensor))
+            tensor.untyped_storage()
         except (Declined, NotImplementedError, RuntimeError):
             continue
-        if owner == id(tensor):
-            kept[name] = tensor
+        kept[name] = tensor
     return kept
 
 
@@ -120,7 +119,7 @@ def _pickled(model: Any, names: dict[int, str]) -> bytes:
     return stream.getvalue()
 
 
-def _load_module(files: FileReader, python: str | None) -> Any:
+def _load_module(files: FileReader, python: str | None, options: Mapping[str, Any]) -> Any:
     files.require_code(
         _MODULE, instead="Its weights alone can be loaded into a module that you make: load(into=MyModule). "
     )
@@ -130,7 +129,7 @@ def _load_module(files: FileReader, python: str | None) -> Any:
             "its weights into a module that you make: load(into=MyModule).",
             python=python,
         )
-    weights = read_weights(files.read(_WEIGHTS))
+    weights = laid_out(read_weights(files.read(_WEIGHTS)), options)
     made: dict[str, Any] = {}
 
     class Unpickler(pickle.Unpickler):
@@ -159,6 +158,10 @@ def _placed(tensor: Any, is_parameter: bool, wants_gradient: bool, device: str) 
 def _load_into(files: FileReader) -> Any:
     import torch
 
+    if not callable(files.into):  # modules are
+        raise InvalidInputError(
+            f"into= takes a torch.nn.Module, or what makes one when it is called, found a {type(files.into).__name__}"
+        )
     weights = read_weights(files.read(_WEIGHTS))
     module = files.into if isinstance(files.into, torch.nn.Module) else files.into()
     if not isinstance(module, torch.nn.Module):
