@@ -37,6 +37,7 @@ _ATTRIBUTES = frozenset(
 )
 _NAMING = {"LOAD_GLOBAL": "global", "LOAD_ATTR": "attribute", "LOAD_METHOD": "attribute"}
 _OPEN = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE", "LOAD_BUILD_CLASS", "LOAD_LOCALS", "IMPORT_STAR"})
+_VIEWS, _SET_OPERATORS = frozenset({"keys", "items"}), frozenset("&|^-")  # of two views they make a set
 
 
 def closed_steps(pipeline: Pipeline[..., Any], fingerprint: Fingerprint) -> frozenset[Step[..., Any]] | None:
@@ -89,10 +90,12 @@ class _Look:
     def __init__(self) -> None:
         self._steps: set[Step[..., Any]] = set()
         self._seen: set[int] = set()
+        self._has_views = self._has_set_operators = False
 
     def at(self, function: Any) -> frozenset[Step[..., Any]] | None:
         """The steps, None if something is not closed."""
-        return frozenset(self._steps) if self._function(function) else None
+        is_closed = self._function(function) and not (self._has_views and self._has_set_operators)
+        return frozenset(self._steps) if is_closed else None
 
     def _function(self, function: Any) -> bool:
         if id(function) in self._seen:
@@ -113,12 +116,16 @@ class _Look:
             name = instruction.opname
             if name in _OPEN or (name == "IS_OP" and before is not None):
                 return False  # which object it is, but for `is None`, is no matter of what it holds
+            if type(before) is frozenset and name != "CONTAINS_OP":
+                return False  # `for each in {"a", "b"}`
             before = instruction.argval if name == "LOAD_CONST" else ...
+            self._has_set_operators |= name == "BINARY_OP" and instruction.argrepr[:1] in _SET_OPERATORS
             if instruction.opcode not in dis.hasname:
                 continue
             kind = _NAMING.get(name)
             if kind is None or (kind == "attribute" and instruction.argval not in _ATTRIBUTES):
                 return False
+            self._has_views |= kind == "attribute" and instruction.argval in _VIEWS
             if kind == "global" and not self._global(instruction.argval, scope):
                 return False
         return all(self._code(inner, scope) for inner in code.co_consts if isinstance(inner, CodeType))

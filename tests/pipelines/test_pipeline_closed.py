@@ -98,6 +98,26 @@ def a_set_of_texts(n: int):
     return [one(k) for k in set("abc")]
 
 
+def iterates_a_set(n: int):
+    return [one(k) for k in {"a", "b"}]
+
+
+def meets_keys(a, b):
+    return [one(k) for k in a.keys() & b.keys()]
+
+
+def subtracts_views_of_a_helper(a, b):
+    return [one(k) for k in views(a) - views(b)]
+
+
+def views(x):
+    return x.items()
+
+
+def looks_into_a_set(n: int):
+    return [one(k - 1) if k in {1, 2} else one(k) for k in [n]]
+
+
 def attribute(config):
     return one(config.rate)
 
@@ -142,8 +162,10 @@ def decorates(n: int):
 
 
 CLOSED = {plain_loop: {one, two}, calls_helper: {one, two}, branches: {one, two}, helper: {one, two}}
+CLOSED[looks_into_a_set] = {one}
 OPEN = [reads_clock, reads_file, lists_folder, opens, randoms, imports, through_a_list, makes_a_set, a_set_of_texts]
 OPEN += [through_a_default, calls_through_a_default, through_a_keyword_default, compares_objects]
+OPEN += [iterates_a_set, meets_keys, subtracts_views_of_a_helper]
 OPEN += [attribute, asks_for_type, nested_is_open, exits, sets_global, decorates, clock]
 
 
