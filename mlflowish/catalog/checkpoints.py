@@ -58,10 +58,10 @@ def load_checkpoint(storage: Storage, files: Files, slot: int) -> Checkpoint | N
     fields, _ = unchecked(data, path)
     try:
         runs = tuple(tuple(FileRef(*ref) for ref in run) for run in fields["runs"])
-        found = Checkpoint(files, fields["slot"], fields["hash"], float(fields["time"]), runs)
-    except (KeyError, TypeError, ValueError) as error:
+        found = Checkpoint(files, fields["slot"], str(fields["hash"]), float(fields["time"]), runs)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise IntegrityError(f"{path} is no checkpoint: {error!r}", path=path) from error
-    if found.slot != slot:
+    if type(found.slot) is not int or found.slot != slot:
         raise IntegrityError(f"{path} holds the checkpoint of slot {found.slot}", path=path)
     return found
 

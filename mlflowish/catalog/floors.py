@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from mlflowish.catalog.plain import encode
 from mlflowish.catalog.record import checked, unchecked
@@ -19,6 +20,7 @@ from mlflowish.storage.base import Storage
 HINT_PATH = "catalog/HINT"
 # Looking costs a request where storage is far. Cleaning leaves a week, so what was true a minute ago is good enough.
 _TRUSTED_S = 60.0
+_MOST_SLOTS, _MOST_NUMBERS = 10**20, 10**10  # what fits into a name
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _log = logging.getLogger("mlflowish.catalog")
 
@@ -48,15 +50,20 @@ class Floors:
         return self.newest
 
     def start(self, hinted: Floor) -> None:
-        """Begin at a floor that a hint named."""
-        if hinted.number > self.newest.number:
-            self.newest = hinted
+        """Begin at a floor that a hint named, if it is there; what is damaged is as the hint says."""
+        if hinted.number <= self.newest.number:
+            return
+        try:
+            found = self._read(hinted.number)
+        except IntegrityError as error:
+            _log.warning("A floor of the catalog at %s is damaged (%s): go by the hint", self._storage.url, error)
+            found = hinted
+        self.newest = found or self.newest
 
     def raise_to(self, slot: int) -> Floor | None:
         """Create the next floor; None if somebody else was quicker."""
         floor = Floor(self.look(even_if_fresh=True).number + 1, slot)
-        data = checked(encode({"floor": slot, "number": floor.number, "v": 1}))
-        if not self._storage.put_if_absent(floor_path(floor.number), data):
+        if not self._storage.put_if_absent(floor_path(floor.number), encode_floor(floor)):
             return None
         self.newest = floor
         return floor
@@ -79,11 +86,10 @@ class Floors:
             data = self._storage.get(path)
         except NotFoundError:
             return None
-        fields, _ = unchecked(data, path)
-        try:
-            return Floor(int(fields["number"]), int(fields["floor"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(f"{path} is no floor: {error!r}", path=path) from error
+        found = _floor_in(unchecked(data, path)[0])
+        if found is None or found.number != number:
+            raise IntegrityError(f"{path} is no floor, or that of another cleaning", path=path)
+        return found
 
     def _is_fresh(self) -> bool:
         if self._looked is None:
@@ -96,15 +102,37 @@ def floor_path(number: int) -> str:
     return f"catalog/floors/{number:010d}"
 
 
+def encode_floor(floor: Floor) -> bytes:
+    """The bytes of a floor."""
+    return checked(encode({"floor": floor.slot, "number": floor.number, "v": 1}))
+
+
 def read_hint(storage: Storage) -> tuple[int, Floor]:
     """The slot of a checkpoint, -1 if unknown, and a floor: both may be old."""
     try:
-        fields, _ = unchecked(storage.get(HINT_PATH), HINT_PATH)
-        return int(fields["checkpoint"]), Floor(int(fields["number"]), int(fields["floor"]))
-    except (MlflowishError, KeyError, TypeError, ValueError) as error:
+        return parse_hint(storage.get(HINT_PATH))
+    except MlflowishError as error:
         if not isinstance(error, NotFoundError):
             _log.info("The hint of the catalog at %s is of no use: %s", storage.url, error)
         return -1, Floor()
+
+
+def parse_hint(data: bytes) -> tuple[int, Floor]:
+    """What the bytes of a hint say; IntegrityError if that makes no sense."""
+    fields, _ = unchecked(data, HINT_PATH)
+    checkpoint, floor = fields.get("checkpoint"), _floor_in(fields)
+    if floor is None or type(checkpoint) is not int or not -1 <= checkpoint < _MOST_SLOTS:
+        raise IntegrityError(f"{HINT_PATH} names no checkpoint and no floor", path=HINT_PATH)
+    return checkpoint, floor
+
+
+def _floor_in(fields: dict[str, Any]) -> Floor | None:
+    """The floor that the fields name; None if they name none."""
+    number, slot = fields.get("number"), fields.get("floor")
+    if type(number) is not int or type(slot) is not int:
+        return None
+    is_one = -1 <= number < _MOST_NUMBERS and -1 <= slot < _MOST_SLOTS and (number < 0) == (slot < 0)
+    return Floor(number, slot) if is_one else None
 
 
 def write_hint(storage: Storage, checkpoint: int, floor: Floor) -> None:

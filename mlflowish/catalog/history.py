@@ -23,6 +23,7 @@ from mlflowish.catalog.view import Base, Empty, Row, Snapshot, View, Written
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage.base import Storage
 
+_STEPS_UP = 4  # records looked for behind the end of the log
 _STEPS_DOWN = 16  # checkpoints that may be missing in a row before the last kept one is taken
 _log = logging.getLogger("mlflowish.catalog")
 
@@ -61,16 +62,17 @@ class History:
             if self._begun > begun and self._view is not None:
                 return self._view  # somebody began to look after this call did, and has finished
             self._begun += 1
-            view = self._view if self._view is not None else self._open()
+            is_open, view = self._view is not None, self._view or self._open()
             while True:
-                view = self._view = self._read_on(view)
+                view = self._read_on(view)
                 floor = self.floors.look()
-                if floor.slot <= view.head:
+                if floor.slot > view.head:  # asleep for so long that what came next was cleaned away
+                    view = View(self._kept_base(floor))
+                elif is_open or self._is_at_end(view):
                     if view.base.slot < floor.slot:
-                        view = self._view = self._upon(floor, view)
+                        view = self._upon(floor, view)
+                    self._view = view
                     return view
-                # Asleep for so long that what came next was cleaned away.
-                view = View(self._kept_base(floor))
 
     def _upon(self, floor: Floor, view: View) -> View:
         """The same state upon the checkpoint that a cleaning kept: that below it, on which the view stands, is gone."""
@@ -100,6 +102,23 @@ class History:
             further = newest_from(self.storage, self.files, view.head + 1)
             if further is not None and further.slot > view.head:
                 view = self._viewed(further)
+
+    def _is_at_end(self, view: View) -> bool:
+        """Is what was read all there is? IntegrityError if a record is missing there, and later ones are not. A copy of
+        a folder that was made while somebody wrote may have such gaps, and a commit into one would make what follows
+        unreadable for ever. Buckets are listed in order, so a copy of one has none."""
+        log = self.log
+        is_folder = self.storage.capabilities.local_paths
+        if not is_folder or all(log.raw(view.head + ahead) is None for ahead in range(2, 2 + _STEPS_UP)):
+            return True
+        if log.raw(view.head + 1) is not None or self.floors.look().slot > view.head:
+            return False  # somebody has committed, or cleaned, just now
+        raise IntegrityError(
+            f"{record_path(view.head + 1)} in {self.storage.url} is not there, and later records are. Restore it from "
+            "a backup, or from where this store was copied. To go on without it and what was committed after it, move "
+            "the later records away.",
+            slot=view.head + 1,
+        )
 
     def _open(self) -> View:
         hinted, floor = read_hint(self.storage)

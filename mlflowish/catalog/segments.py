@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from blake3 import blake3
 
@@ -21,6 +23,7 @@ from mlflowish.storage.base import Storage
 
 BLOCK_BYTES = 16 << 10
 FILE_BYTES = 8 << 20
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_BLOCKS_KEPT = 128  # of one file, parsed: a few MB
 
 
@@ -35,6 +38,14 @@ class FileRef:
     index_at: int
     index_check: str
     first: str
+
+    def __post_init__(self) -> None:
+        sizes = (self.slot, self.size_bytes, self.index_at)
+        is_right = all(type(each) is int and each >= 0 for each in sizes) and self.index_at <= self.size_bytes
+        if not is_right or not all(isinstance(each, str) for each in (self.hash, self.index_check, self.first)):
+            raise ValueError(f"not a file of a checkpoint: {self!r:.300}")
+        if not _HASH.match(self.hash):
+            raise ValueError(f"not the hash of a file: {self.hash!r:.100}")
 
     @property
     def path(self) -> str:
@@ -119,8 +130,7 @@ class SegmentFile:
             tail = self._read(self.ref.index_at, self.ref.size_bytes)
             if blake3(tail).hexdigest() != self.ref.index_check:
                 raise _damaged(self.ref, "its index")
-            entries = decode(tail)
-            self._index = [entry[0] for entry in entries], [entry[1:] for entry in entries]
+            self._index = _parsed_index(decode(tail), self.ref)
         return self._index
 
     def _block(self, number: int) -> list[Row]:
@@ -130,7 +140,10 @@ class SegmentFile:
             data = self._read(int(offset), int(offset) + int(size))
             if blake3(data).hexdigest(length=16) != check:
                 raise _damaged(self.ref, f"block {number}")
-            found = [_parsed(line) for line in data.decode().split("\n")[:-1]]
+            try:
+                found = [_parsed(line) for line in data.decode().split("\n")[:-1]]
+            except (ValueError, RecursionError) as error:
+                raise _damaged(self.ref, f"block {number}", "make sense") from error
             kept = self._blocks if len(self._blocks) < _MOST_BLOCKS_KEPT else {}
             self._blocks = {**kept, number: found}
         return found
@@ -189,9 +202,23 @@ def merged(sources: list[Iterator[Row]], *, with_deletions: bool) -> Iterator[Ro
         last = key
 
 
+def _parsed_index(entries: Any, ref: FileRef) -> tuple[list[str], list[list[int | str]]]:
+    firsts: list[str] = []
+    places: list[list[int | str]] = []
+    try:
+        for first, offset, size, check in entries:
+            firsts.append(first)
+            places.append([int(offset), int(size), str(check)])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _damaged(ref, "its index", "make sense") from error
+    if not all(isinstance(first, str) for first in firsts):
+        raise _damaged(ref, "its index", "make sense")
+    return firsts, places
+
+
 def _parsed(line: str) -> Row:
     key, slot, text = line.split("\t")
-    return json.loads(key), int(slot), text or None
+    return str(json.loads(key)), int(slot), text or None
 
 
 def _key_of(row: Row) -> str:
@@ -202,5 +229,5 @@ def _first_of(ref: FileRef) -> str:
     return ref.first
 
 
-def _damaged(ref: FileRef, what: str) -> IntegrityError:
-    return IntegrityError(f"{ref.path} is damaged: {what} does not fit its check", path=ref.path)
+def _damaged(ref: FileRef, what: str, wanted: str = "fit its check") -> IntegrityError:
+    return IntegrityError(f"{ref.path} is damaged: {what} does not {wanted}", path=ref.path)

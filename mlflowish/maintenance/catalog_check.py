@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from mlflowish.catalog.checkpoints import Checkpoint, checkpoint_path, damaged_files, load_checkpoint
-from mlflowish.catalog.floors import HINT_PATH, Floors
+from mlflowish.catalog.floors import HINT_PATH, Floor, Floors, encode_floor, floor_path, parse_hint
 from mlflowish.catalog.plain import encode
-from mlflowish.catalog.record import Commit, decode_commit, record_path, unchecked
+from mlflowish.catalog.record import Commit, decode_commit, record_path
 from mlflowish.catalog.segments import Files
 from mlflowish.errors import IntegrityError, NotFoundError, StateError
 from mlflowish.maintenance.checking import Check
@@ -21,22 +22,64 @@ State = dict[str, tuple[int, str]]
 def check_catalog(check: Check) -> None:
     """Read floors, checkpoints and the log. Memory grows with what the catalog holds, and a number for each commit."""
     check.watch.begin("catalog")
-    try:
-        floor = Floors(check.storage, is_near=True).look(even_if_fresh=True).slot
-    except IntegrityError as error:
-        check.found("catalog-damaged", str(error.data.get("path", "catalog/floors")), error.message)
+    floor = _floor(check)
+    if floor is None:
         return
     checkpoints = _sound_checkpoints(check, floor)
     if floor >= 0 and floor not in checkpoints:
         what = "the log was cleaned up to here, and the checkpoint that stands for it is damaged or not there"
-        check.found("catalog-damaged", checkpoint_path(floor), what)
-        return
+        if not check.found("catalog-damaged", checkpoint_path(floor), what, partial(_raise_floor, check, checkpoints)):
+            return
+        floor = Floors(check.storage, is_near=True).look().slot
+    elif floor < 0 and checkpoints and (first := min(_slots(check), default=0)):
+        what = f"the log begins with the slot {first}, and no floor says that what was before it was cleaned"
+        if not check.found("catalog-damaged", floor_path(0), what, partial(_raise_floor, check, checkpoints)):
+            return
+        floor = Floors(check.storage, is_near=True).look().slot
     _check_log(check, floor, checkpoints)
     _check_hint(check)
 
 
-def _sound_checkpoints(check: Check, floor: int) -> dict[int, Checkpoint]:
-    """Those from the floor on whose files are whole."""
+def _floor(check: Check) -> int | None:
+    """How far the log was cleaned; None if the records of that are damaged, and cannot be made good."""
+    floors = Floors(check.storage, is_near=True)
+    try:
+        return floors.look().slot
+    except IntegrityError as error:
+        path = str(error.data.get("path", "catalog/floors"))
+        mend = partial(_renew_floor, check, path)
+        return floors.look().slot if check.found("catalog-damaged", path, error.message, mend) else None
+
+
+def _renew_floor(check: Check, path: str) -> None:
+    """Write a damaged floor anew. Every slot will do that has a sound checkpoint, and all records after it."""
+    number = int(path.rpartition("/")[2])
+    floor = Floor(number, _slot_to_stand_on(check, _sound_checkpoints(check, 0, tells=False)))
+    check.storage.put(path, encode_floor(floor))
+
+
+def _raise_floor(check: Check, checkpoints: dict[int, Checkpoint]) -> None:
+    """Let a later checkpoint stand for the log before it, as a cleaning does."""
+    Floors(check.storage, is_near=True).raise_to(_slot_to_stand_on(check, checkpoints))
+
+
+def _slot_to_stand_on(check: Check, checkpoints: dict[int, Checkpoint]) -> int:
+    """The first slot with a sound checkpoint after which no record is missing; StateError if there is none."""
+    present = _slots(check)
+    last = max([*present, *checkpoints], default=-1)
+    for slot in sorted(checkpoints):
+        if present.issuperset(range(slot + 1, last + 1)):
+            return slot
+    raise StateError("There is no sound checkpoint with all records after it: restore the catalog from a backup")
+
+
+def _slots(check: Check) -> set[int]:
+    """Those that have a record."""
+    return {int(match[1]) for info in check.storage.list("catalog/log") if (match := _RECORD.match(info.path))}
+
+
+def _sound_checkpoints(check: Check, floor: int, *, tells: bool = True) -> dict[int, Checkpoint]:
+    """Those from the floor on whose files are whole; `tells` of the others."""
     found: dict[int, Checkpoint] = {}
     files, listed = Files(check.storage), list(check.storage.list("catalog/checkpoints"))
     for slot in sorted(int(match[1]) for info in listed if (match := _CHECKPOINT.match(info.path))):
@@ -51,10 +94,10 @@ def _sound_checkpoints(check: Check, floor: int) -> dict[int, Checkpoint]:
             what = f"damaged or not there: {what}" if what else ""
         except IntegrityError as error:
             checkpoint, what = None, error.message
-        if what:
-            _report_checkpoint(check, slot, floor, what)
-        elif checkpoint is not None:
+        if not what and checkpoint is not None:
             found[slot] = checkpoint
+        elif tells:
+            _report_checkpoint(check, slot, floor, what)
     return found
 
 
@@ -68,10 +111,22 @@ def _report_checkpoint(check: Check, slot: int, floor: int, what: str) -> None:
     check.found("checkpoint-damaged", checkpoint_path(slot), what, remove)
 
 
+def _report_disagreement(check: Check, slot: int, floor: int) -> None:
+    what = "it does not hold what the log up to it says"
+    if floor < 0:
+        _report_checkpoint(check, slot, floor, what)
+        return
+
+    def remove() -> None:
+        message = f"Either it is wrong or that of slot {floor}, on which the rest of the log stands: nobody can tell"
+        raise StateError(message, slot=slot)
+
+    check.found("checkpoint-damaged", checkpoint_path(slot), what, remove)
+
+
 def _check_log(check: Check, floor: int, checkpoints: dict[int, Checkpoint]) -> None:
     state: State = {key: (slot, text or "") for key, slot, text in checkpoints[floor].scan("")} if floor >= 0 else {}
-    listed = check.storage.list("catalog/log")
-    slots = sorted(int(match[1]) for info in listed if (match := _RECORD.match(info.path)))
+    slots = sorted(_slots(check))
     newest = max(checkpoints, default=-1)
     last, before = floor, None
     for slot in (slot for slot in slots if slot > floor):
@@ -93,7 +148,7 @@ def _check_log(check: Check, floor: int, checkpoints: dict[int, Checkpoint]) -> 
         if slot in checkpoints and checkpoints[slot].hash != commit.hash:
             _report_checkpoint(check, slot, floor, "it is of another log: its hash is not that of the record")
         elif slot == newest and {key: (at, text or "") for key, at, text in checkpoints[slot].scan("")} != state:
-            _report_checkpoint(check, slot, floor, "it does not hold what the log up to it says")
+            _report_disagreement(check, slot, floor)
         last, before = slot, commit
     for slot in (slot for slot in checkpoints if slot > last):
         check.found("catalog-damaged", record_path(slot), "a checkpoint is there and the record is not")
@@ -124,11 +179,14 @@ def _read(check: Check, slot: int, path: str) -> Commit | None:
 
 
 def _check_hint(check: Check) -> None:
+    storage = check.storage
     try:
-        fields, _ = unchecked(check.storage.get(HINT_PATH), HINT_PATH)
-        if not all(isinstance(fields.get(name), int) for name in ("checkpoint", "number", "floor")):
-            raise IntegrityError("it names no checkpoint and floor", path=HINT_PATH)
+        data = storage.get(HINT_PATH)
     except NotFoundError:
         return
-    except IntegrityError as error:
-        check.found("hint-damaged", HINT_PATH, error.message, lambda: check.storage.delete(HINT_PATH))
+    try:
+        _, floor = parse_hint(data)
+        if floor.number >= 0 and storage.get(floor_path(floor.number)) != encode_floor(floor):
+            raise IntegrityError(f"it names the slot {floor.slot} for {floor_path(floor.number)}", path=HINT_PATH)
+    except (IntegrityError, NotFoundError) as error:
+        check.found("hint-damaged", HINT_PATH, error.message, lambda: storage.delete(HINT_PATH))

@@ -46,7 +46,11 @@ KINDS: dict[str, Kind] = {
     "record-unknown": Kind("note", "a record of a kind that this version does not know; it is left alone"),
     "table-damaged": Kind("warning", "a file of the table of runs is damaged", "removed; searches make it anew"),
     "table-wrong": Kind("error", "the table of runs says something else than the records", "removed as a whole"),
-    "catalog-damaged": Kind("error", "a record of the catalog's log is damaged, missing or out of its chain"),
+    "catalog-damaged": Kind(
+        "error",
+        "a record of the catalog's log is damaged, missing or out of its chain",
+        "a floor that is damaged, or whose checkpoint is, is set to the next sound one with all records after it",
+    ),
     "checkpoint-damaged": Kind(
         "warning", "a checkpoint of the catalog is damaged or disagrees with the log", "removed"
     ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
+from mlflowish.errors import IntegrityError
 from mlflowish.storage import ObjectInfo, ObjectRef
 from mlflowish.store import Store
 from mlflowish.store import entries as records
@@ -73,5 +75,15 @@ def references(store: Store) -> Iterator[tuple[str, ObjectRef]]:
         for ref in record.refs:
             yield f"runs/{record.run_id}", ref
     for key, value in store.catalog.snapshot().scan(""):
-        for name, size_bytes in (value.get("refs") or ()) if isinstance(value, dict) else ():
-            yield key, ObjectRef(name, size_bytes)
+        listed = value.get("refs") if isinstance(value, dict) else None
+        if listed:
+            yield from ((key, ref) for ref in _refs_of(key, listed))
+
+
+def _refs_of(key: str, listed: Any) -> list[ObjectRef]:
+    """IntegrityError for what no writer of ours can have put there: nobody may delete what it might mean."""
+    try:
+        return [ObjectRef(name, size_bytes) for name, size_bytes in listed]
+    except (TypeError, ValueError) as error:
+        message = f"The 'refs' of {key!r} in the catalog are not of the form [[name, size], ...]: {error}"
+        raise IntegrityError(message, key=key) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlflowish.catalog import Catalog
+from mlflowish.catalog.record import record_path
 from mlflowish.errors import FormatVersionError, IntegrityError
 from mlflowish.storage import LocalStorage, MemoryStorage
 
@@ -103,3 +104,23 @@ def test_writing_after_damage_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         Catalog(storage).transact(lambda tx: tx.put("a", 1))
     assert len([*storage.list("")]) == before
+
+
+def test_a_gap_before_the_end_of_the_log_is_damage_and_not_its_end(tmp_path: Path) -> None:
+    """As a folder that was copied while somebody wrote may have: a commit into it would end the log for good."""
+    catalog = Catalog(LocalStorage(tmp_path))
+    for number in range(5):
+        catalog.transact(lambda tx, number=number: tx.put("k", number))
+    record = tmp_path / record_path(3)
+    data = record.read_bytes()
+    record.unlink()
+    for _ in range(2):
+        copied_handle = Catalog(LocalStorage(tmp_path))
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match="later records are"):
+                copied_handle.snapshot()
+        with pytest.raises(IntegrityError, match="later records are"):
+            copied_handle.transact(lambda tx: tx.put("k", "new"))
+    assert not record.exists()
+    record.write_bytes(data)
+    assert Catalog(LocalStorage(tmp_path)).snapshot().get("k") == 4

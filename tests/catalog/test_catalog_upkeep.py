@@ -62,7 +62,8 @@ def test_every_64_slots_have_a_checkpoint_and_a_reader_begins_there(catalog: Cat
     reader = Catalog(counted)
     assert dict(reader.snapshot().scan()) == states[-1]
     read = [call.path for call in counted.calls if call.path.startswith("catalog/log")]
-    assert read == [record_path(slot) for slot in range(192, 201)]
+    behind = [record_path(slot) for slot in range(201, 205)] if storage.capabilities.local_paths else []
+    assert read == [record_path(slot) for slot in range(192, 201)] + behind
     assert not any(call.operation == "list" for call in counted.calls)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from damages import flip, rewrite
 
 import mlflowish as mf
-from mlflowish.catalog.record import record_path
+from mlflowish.catalog.checkpoints import checkpoint_path
+from mlflowish.catalog.cleaning import clean
+from mlflowish.catalog.floors import HINT_PATH, floor_path
+from mlflowish.catalog.record import checked, record_path
 from mlflowish.storage import ObjectRef
 
 
@@ -201,3 +205,83 @@ def test_a_cleaned_log_is_sound_and_its_checkpoint_cannot_be_spared(long: Path):
     assert {finding.code for finding in report.findings} == {"checkpoint-damaged", "catalog-damaged", "unreadable"}
     assert not any(finding.is_repaired for finding in report.findings)
     assert (long / "catalog" / "checkpoints" / f"{127:020d}").exists()
+
+
+@pytest.fixture
+def cleaned(tmp_path: Path) -> Path:
+    """The log begins after the first checkpoint, and there is another one."""
+    with mf.Store(tmp_path / "cleaned", fsync="never") as store:
+        store.transact(lambda tx: tx.put("first", 1))
+        for n in range(140):
+            store.transact(lambda tx, n=n: tx.put(f"k{n % 7}", n))
+        assert clean(store.catalog.history, keep_s=-10.0, keep_slots=70, untouched_s=-1.0).floor == 63
+        store.close()
+    return tmp_path / "cleaned"
+
+
+def newest(root: Path) -> dict[str, Any]:
+    with mf.Store(root) as store:
+        return dict(store.catalog.snapshot().scan(""))
+
+
+@pytest.mark.parametrize("has_hint", [True, False])
+def test_a_damaged_floor_is_written_anew(cleaned: Path, has_hint: bool):
+    before, floor = newest(cleaned), cleaned / floor_path(0)
+    data = floor.read_bytes()
+    flip(floor, 20)
+    if not has_hint:
+        (cleaned / HINT_PATH).unlink()
+    assert [finding.code for finding in mf.fsck(cleaned, repair=True).findings if not finding.is_repaired] == []
+    assert floor.read_bytes() == data
+    assert mf.fsck(cleaned).findings == ()
+    assert newest(cleaned) == before
+
+
+def test_a_floor_that_is_not_there_is_made_again(cleaned: Path):
+    before = newest(cleaned)
+    (cleaned / floor_path(0)).unlink()
+    (cleaned / HINT_PATH).unlink()
+    assert {finding.code for finding in mf.fsck(cleaned).findings} >= {"catalog-damaged"}
+    mf.fsck(cleaned, repair=True)
+    assert mf.fsck(cleaned).findings == ()
+    assert newest(cleaned) == before
+
+
+def test_a_later_checkpoint_stands_in_for_a_damaged_one(cleaned: Path):
+    before = newest(cleaned)
+    flip(cleaned / checkpoint_path(63), 40)
+    with mf.Store(cleaned) as store, pytest.raises(mf.IntegrityError):
+        store.catalog.clean(keep_s=0.0, keep_slots=0)
+    mf.fsck(cleaned, repair=True)
+    assert mf.fsck(cleaned).findings == ()
+    mf.gc(cleaned, dry_run=False, grace=0)
+    assert newest(cleaned) == before
+    with mf.Store(cleaned) as store, pytest.raises(mf.NotFoundError, match="cleaned up to"):
+        store.catalog.snapshot(at=100)
+
+
+def test_of_two_checkpoints_that_disagree_none_is_removed(cleaned: Path):
+    """Nobody can tell which is wrong, and the later one may be all that is right."""
+    before, path = newest(cleaned), cleaned / checkpoint_path(63)
+    fields = json.loads(path.read_bytes()[:-66])
+    rewrite(path, checked(json.dumps({**fields, "runs": []}, sort_keys=True, separators=(",", ":"))))
+    report = mf.fsck(cleaned, repair=True)
+    assert [(finding.code, finding.is_repaired) for finding in report.findings] == [("checkpoint-damaged", False)]
+    assert newest(cleaned) == before
+
+
+def test_a_hint_that_names_a_floor_which_is_not_there_is_removed(cleaned: Path):
+    rewrite(cleaned / HINT_PATH, checked('{"checkpoint":127,"floor":127,"number":1,"v":1}'))
+    assert [finding.code for finding in mf.fsck(cleaned, repair=True).findings] == ["hint-damaged"]
+    assert mf.fsck(cleaned).findings == ()
+
+
+def test_a_value_whose_references_make_no_sense_stops_a_collection(tmp_path: Path):
+    with mf.Store(tmp_path) as store:
+        ref = put_named(store, "a", b"x" * 1000)
+        store.transact(lambda tx: tx.put_own("b", {"refs": [5]}))  # past the check of `put`
+        store.transact(lambda tx: tx.delete("a"))
+        with pytest.raises(mf.IntegrityError, match="'refs' of 'b'"):
+            mf.gc(store, dry_run=False, grace=0)
+        assert [finding.code for finding in mf.fsck(store, repair=True).findings] == ["unreadable"]
+        assert store.objects.contains(ref)
