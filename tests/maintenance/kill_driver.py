@@ -6,6 +6,7 @@ the first store in which something good is gone, or which the next run does not 
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ from worlds import LARGE, check_values, fill, kept, ramp, shared, small
 import mlflowish as mf
 from mlflowish.testing.faults import At, Fault, FaultyStorage
 
+# Each child would import them again, which takes ten times as long as the work that is killed.
+for name in ("cloudpickle", "pyarrow.compute", "mlflowish.maintenance", "mlflowish.tracking.table.building"):
+    importlib.import_module(name)
 KEPT = {"gc": 7, "repair": 8}  # results that are there before, and stay
 
 
