@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlflowish.errors import InvalidInputError
+from mlflowish.errors import IntegrityError, InvalidInputError
 
 RESERVED = "~"  # keys that begin so are the catalog's own
 _MOST_KEY_CHARACTERS = 512
@@ -216,5 +216,15 @@ def object_of(texts: Mapping[str, str]) -> str:
 
 
 def decode(text: str | bytes) -> Any:
-    """Plain data from its JSON; ValueError if it is none."""
-    return json.loads(text)
+    """Plain data from its JSON; IntegrityError if it is none."""
+    try:
+        return _decoder.decode(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"What is stored in the catalog is not the JSON of plain data: {error}") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_number)

@@ -80,10 +80,14 @@ class Change:
 
     @classmethod
     def from_plain(cls, fields: dict[str, Any]) -> Change:
+        """TypeError, ValueError or KeyError if it makes no sense."""
+        puts, deletes = fields.get("puts", {}), fields.get("deletes", [])
+        if type(puts) is not dict or type(deletes) is not list or not all(type(key) is str for key in deletes):
+            raise TypeError("what it puts or deletes are no keys")
         return cls(
             id=fields["id"],
-            puts=dict(fields.get("puts", {})),
-            deletes=tuple(fields.get("deletes", ())),
+            puts=puts,
+            deletes=tuple(deletes),
             comment=fields.get("comment", ""),
             reads=dict(fields.get("reads", {})),
             prefixes=tuple(fields.get("prefixes", ())),
@@ -171,7 +175,10 @@ def unchecked(data: bytes, path: str) -> tuple[dict[str, Any], str]:
     ends = data[-_CHECK - 2 :: _CHECK + 1]
     if ends != b"\n\n" or blake3(line).hexdigest().encode() != check:
         raise IntegrityError(f"{path} is damaged: its check does not fit its content ({len(data)} bytes)", path=path)
-    fields = decode(line)
+    try:
+        fields = decode(line)
+    except IntegrityError as error:
+        raise IntegrityError(f"{path} holds no JSON that makes sense: {error.message}", path=path) from error
     if not isinstance(fields, dict):
         raise IntegrityError(f"{path} holds no JSON object", path=path)
     if fields.get("v") != RECORD_VERSION:
@@ -204,13 +211,13 @@ def decode_commit(data: bytes, slot: int, fetch_body: Callable[[str], bytes]) ->
             writer=fields["writer"],
             transactions=tuple(Change.from_plain(change) for change in transactions),
             nonce=fields["nonce"],
-            previous=fields["prev"],
-            epoch=fields["epoch"],
+            previous=str(fields["prev"]),
+            epoch=int(fields["epoch"]),
             hash=check,
             body=body,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IntegrityError(f"{path} is no record of the catalog: {error!r}", path=path) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise IntegrityError(f"{path} is no record of the catalog: {error!r:.500}", path=path) from error
     return commit
 
 

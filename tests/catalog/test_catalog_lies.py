@@ -20,6 +20,8 @@ from mlflowish.storage import LocalStorage, MemoryStorage
 
 GOLDEN = Path(__file__).parent / "golden"
 HEAD = 143
+DEEP = "[" * 100_000 + "]" * 100_000
+LONG = "9" * 5_000
 
 
 @pytest.fixture
@@ -68,6 +70,10 @@ HINTS: dict[str, dict[str, Any]] = {
     "another slot of the floor": {"floor": 127, "number": 0},
     "a floor of no number": {"floor": 127, "number": None},
     "a number that has no name": {"floor": 127, "number": 10**30},
+    "text": {"text": "{"},
+    "infinity": {"text": '{"checkpoint":Infinity,"floor":63,"number":0,"v":1}'},
+    "deep nesting": {"text": '{"checkpoint":127,"floor":63,"number":0,"v":1,"x":' + DEEP + "}"},
+    "a very long number": {"text": '{"checkpoint":127,"floor":63,"number":' + LONG + ',"v":1}'},
 }
 
 
@@ -87,6 +93,9 @@ FLOORS: dict[str, dict[str, Any]] = {
     "no whole number": {"floor": 63.0},
     "another number": {"number": 7},
     "a slot that has no name": {"floor": 10**300},
+    "text": {"text": "{"},
+    "infinity": {"text": '{"floor":Infinity,"number":1,"v":1}'},
+    "deep nesting": {"text": DEEP},
 }
 
 
@@ -116,6 +125,8 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
     "a slot that is no whole number": {"slot": 127.0},
     "a hash that is none": {"hash": 5},
     "a time that is none": {"time": 10**400},
+    "text": {"text": "{"},
+    "deep nesting": {"text": DEEP},
 }
 
 
@@ -132,7 +143,9 @@ def test_a_checkpoint_that_makes_no_sense_changes_no_answer(storage: MemoryStora
 
 FILES = {
     "no index": (b"", "5"),
+    "an index that is no JSON": (b"", "{"),
     "an index of other things": (b"", '[["a",-5,-3,0],[1]]'),
+    "an index that nests deep": (b"", DEEP),
     "rows without tabs": (b"nope\n", ""),
     "a row with no slot": (b'"a"\tx\t1\n', ""),
     "a key that is no JSON": (b'a"\t3\t1\n', ""),
@@ -150,6 +163,27 @@ def test_a_file_of_a_checkpoint_that_makes_no_sense_changes_no_answer(storage: M
     refs = [[127, name, len(data), len(block), blake3(index.encode()).hexdigest(), ""]]
     change(storage, checkpoint_path(127), runs=[refs])
     assert next(reads(storage)) == truth()
+
+
+RECORDS: dict[str, dict[str, Any]] = {
+    "no hash before it": {"prev": 5},
+    "a time that is none": {"time": 10**400},
+    "an epoch that is none": {"epoch": [1]},
+    "deletes of no keys": {"tx": [{"base": -1, "id": "x", "deletes": [5]}]},
+    "deletes of lists": {"tx": [{"base": -1, "id": "x", "deletes": [["a"]]}]},
+    "puts that are none": {"tx": [{"base": -1, "id": "x", "puts": [["a", 1]]}]},
+    "text": {"text": "{"},
+    "deep nesting": {"text": DEEP},
+    "not a number": {"text": '{"a":NaN}'},
+}
+
+
+@pytest.mark.parametrize("lie", RECORDS)
+def test_a_record_that_makes_no_sense_is_an_error_of_ours(storage: MemoryStorage, lie: str) -> None:
+    change(storage, record_path(HEAD), **RECORDS[lie])
+    with pytest.raises(IntegrityError):
+        Catalog(storage).snapshot()
+    assert None in reads(storage)
 
 
 def test_names_that_a_later_minor_version_adds_are_passed_over(storage: MemoryStorage) -> None:
