@@ -14,7 +14,7 @@ from blake3 import blake3
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage.base import Storage
 from mlflowish.storage.cache import ObjectCache
-from mlflowish.storage.seals import damaged, put_file_aside
+from mlflowish.storage.seals import damaged, hash_file, misnamed, put_file_aside
 from mlflowish.storage.settling import require_right
 
 if TYPE_CHECKING:
@@ -87,15 +87,24 @@ class FileReader:
             flush = storage.capabilities.durable
             require_right(fd, full, ref.digest, ref.size_bytes, self._verify, flush=flush)
         except IntegrityError:
-            target = storage.local_path(_quarantined(ref))
-            if target is not None:
-                put_file_aside(full, fd, target)
-            os.close(fd)
+            try:
+                self._put_aside(fd, full)
+            finally:
+                os.close(fd)
             raise
         except BaseException:
             os.close(fd)
             raise
         return fd, full
+
+    def _put_aside(self, fd: int, full: str) -> None:
+        """Move the damaged file away. It stays if its bytes are those of its name: then what refers to it is wrong."""
+        size_bytes = os.fstat(fd).st_size
+        if size_bytes != self._ref.size_bytes and hash_file(fd, size_bytes) == self._ref.digest:
+            raise misnamed(full, self._ref.size_bytes, size_bytes)
+        target = self._storage.local_path(_quarantined(self._ref))
+        if target is not None:
+            put_file_aside(full, fd, target)
 
 
 class CachedReader:
@@ -162,8 +171,7 @@ class CachedReader:
             fd = self._fetch()
             if fd is not None:
                 return fd
-        put_aside(self._storage, self._ref)
-        raise damaged(f"{self._ref.path} in {self._storage.url}", self._ref.digest, "something else")
+        raise _put_aside_and_told(self._storage, self._ref)
 
     def _fetch(self) -> int | None:
         staging = self._cache.stage()
@@ -238,8 +246,7 @@ class StoredReader:
             if self._verify != "never":
                 hasher.update(slab)
         if size != ref.size_bytes or (self._verify != "never" and hasher.hexdigest() != ref.digest):
-            put_aside(self._storage, ref)
-            raise damaged(f"{ref.path} in {self._storage.url}", ref.digest, "something else")
+            raise _put_aside_and_told(self._storage, ref)
 
 
 def is_there_and_right(storage: Storage, ref: ObjectRef, verify: Verify) -> bool:
@@ -260,20 +267,34 @@ def is_there_and_right(storage: Storage, ref: ObjectRef, verify: Verify) -> bool
     return True
 
 
-def put_aside(storage: Storage, ref: ObjectRef) -> None:
-    """Move a damaged object to `quarantine/`; where the storage cannot be written it stays."""
+def put_aside(storage: Storage, ref: ObjectRef) -> int | None:
+    """Move a damaged object to `quarantine/`; where the storage cannot be written it stays. So does one whose bytes are
+    those of its name, and its size is returned: what refers to it is wrong, and others may refer to it rightly."""
     try:
-        staging = storage.stage()
+        staging, hasher, size_bytes = storage.stage(), blake3(), 0
         try:
             for slab in _stored_slabs(storage, ref.path, storage.size(ref.path)):
+                hasher.update(slab)
+                size_bytes += len(slab)
                 staging.write(slab)
+            if hasher.hexdigest() == ref.digest:
+                return size_bytes
             staging.commit(_quarantined(ref))
         finally:
             staging.discard()
         storage.delete(ref.path)
     except (StorageError, NotFoundError):
         # The caller raises IntegrityError, or tries to write and says what happens then.
-        return
+        return None
+    return None
+
+
+def _put_aside_and_told(storage: Storage, ref: ObjectRef) -> IntegrityError:
+    """The error for an object that is not what was asked for, after it was put aside."""
+    where, size_bytes = f"{ref.path} in {storage.url}", put_aside(storage, ref)
+    if size_bytes is None or size_bytes == ref.size_bytes:
+        return damaged(where, ref.digest, "something else")
+    return misnamed(where, ref.size_bytes, size_bytes)
 
 
 def remote_slabs(storage: Storage, ref: ObjectRef) -> Iterator[bytes]:

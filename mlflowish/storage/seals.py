@@ -86,6 +86,15 @@ def damaged(where: str, digest: str, what: str) -> IntegrityError:
     )
 
 
+def misnamed(where: str, said_bytes: int, size_bytes: int) -> IntegrityError:
+    """The error for an object that is right, while what refers to it is not."""
+    return IntegrityError(
+        f"What refers to {where} says that it is {said_bytes} bytes long, and it is {size_bytes}, as its name says. "
+        "The reference is damaged, or somebody made it up; the object stays.",
+        path=where,
+    )
+
+
 def put_file_aside(full: str, fd: int, target: str) -> None:
     """Move the damaged file that is open as `fd` to `target`; where that cannot be done it stays.
 

@@ -334,3 +334,17 @@ def test_after_a_failure_at_any_call_a_second_put_succeeds(tmp_path: Path, fault
             assert inner.get(info.path) == data, f"{call}: half an object is visible"
         ref = ObjectStore(inner).put(data)
         assert bytes(ObjectStore(inner).reader(ref).buffer()) == data
+
+
+@pytest.mark.parametrize("said", [0, 999, 1001, 10**9])
+@pytest.mark.parametrize("kind", ["near", "far", "memory"])
+def test_a_reference_of_another_size_does_not_take_the_object_from_others(tmp_path: Path, kind: str, said: int) -> None:
+    storage: Storage = LocalStorage(tmp_path / "store") if kind != "memory" else MemoryStorage()
+    if kind == "far":
+        storage = FarStorage(storage)
+    ref = ObjectStore(storage).put(b"x" * 1000)
+    objects = ObjectStore(storage, cache=ObjectCache(tmp_path / "cache"))
+    with pytest.raises(IntegrityError, match=f"says that it is {said} bytes long, and it is 1000"):
+        objects.reader(ObjectRef(ref.name, said)).buffer()
+    assert list(storage.list("quarantine")) == []
+    assert bytes(objects.reader(ref).buffer()) == b"x" * 1000
