@@ -23,7 +23,7 @@ from mlflowish.catalog.dooming import doom
 from mlflowish.catalog.history import History
 from mlflowish.catalog.plain import decode, plain_copy
 from mlflowish.catalog.record import Commit
-from mlflowish.catalog.transaction import ID, Transaction, id_key
+from mlflowish.catalog.transaction import ID, Transaction, id_key, require_id
 from mlflowish.catalog.view import Snapshot, View
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError
 from mlflowish.storage.base import Storage
@@ -133,12 +133,12 @@ class Catalog:
         for attempt in range(_MOST_TRIES):
             with self._my_turn(attempt):
                 tx = self._begin(id, comment)
-                repeated = self._repeated(tx)
+                repeated = self.repeated(tx, tx.given_id)
                 if repeated is not None:
                     return repeated[0]  # type: ignore[no-any-return]
                 try:
                     result = function(tx)
-                    self._remember(tx, result)
+                    self.remember(tx, tx.given_id, result)
                     self._commit(tx)
                 except Conflict as conflict:
                     last = conflict.error
@@ -162,10 +162,10 @@ class Catalog:
         """
         tx = self._begin(id, comment)
         try:
-            is_repeated = self._repeated(tx) is not None
+            is_repeated = self.repeated(tx, tx.given_id) is not None
             yield tx
             if not is_repeated:
-                self._remember(tx, None)
+                self.remember(tx, tx.given_id, None)
                 self._commit(tx)
         except Conflict as conflict:
             raise conflict.error from None
@@ -175,6 +175,33 @@ class Catalog:
     def doom(self, names: Iterable[str], *, gone: Iterable[str] = (), since: int | None = None) -> frozenset[str]:
         """Give up objects that no value names: see `dooming.py`."""
         return doom(self, names, gone=gone, since=since)
+
+    def repeated(self, tx: Transaction, given_id: str | None) -> tuple[Any] | None:
+        """The recorded result, if a transaction of this id is in the log, or a part of that id in this transaction."""
+        if require_id(given_id) is None:
+            return None
+        assert given_id is not None
+        key = id_key(given_id)
+        if key in tx.writes:
+            return (plain_copy(tx.writes[key]),)
+        text = tx.read(key)
+        if text is not None:
+            return (decode(text),)
+        base, _, rest = given_id.partition(".")
+        if len(rest) == 32 and base.lstrip("-").isdigit():  # one of ours, of a commit whose outcome was unknown
+            for commit in self.log(since=int(base), until=tx.slot):
+                if any(change.id == given_id for change in commit.transactions):
+                    return (None,)
+        return None
+
+    def remember(self, tx: Transaction, given_id: str | None, result: Any) -> None:
+        """Let the transaction record the result under the id."""
+        if given_id is None:
+            return
+        try:
+            tx.put_own(id_key(given_id), plain_copy(result))
+        except InvalidInputError:  # a result that is not plain is not recorded: None is what a repetition gives
+            tx.put_own(id_key(given_id), None)
 
     # -- upkeep ------------------------------------------------------------------------------------
 
@@ -211,28 +238,6 @@ class Catalog:
         snapshot = Snapshot(view, view.head, view.time_s)
         return Transaction(snapshot, self.storage, given_id=given_id, comment=comment, is_doomed=self._is_doomed)
 
-    def _repeated(self, tx: Transaction) -> tuple[Any] | None:
-        """The recorded result, if a transaction of this id is in the log."""
-        if tx.given_id is None:
-            return None
-        text = tx.read(id_key(tx.given_id))
-        if text is not None:
-            return (decode(text),)
-        base, _, rest = tx.given_id.partition(".")
-        if len(rest) == 32 and base.lstrip("-").isdigit():  # one of ours, of a commit whose outcome was unknown
-            for commit in self.log(since=int(base), until=tx.slot):
-                if any(change.id == tx.given_id for change in commit.transactions):
-                    return (None,)
-        return None
-
-    def _remember(self, tx: Transaction, result: Any) -> None:
-        if tx.given_id is None:
-            return
-        try:
-            tx.put_own(id_key(tx.given_id), plain_copy(result))
-        except InvalidInputError:  # a result that is not plain is not recorded: None is what a repetition gives
-            tx.put_own(id_key(tx.given_id), None)
-
     def _commit(self, tx: Transaction) -> None:
         hooks = tx.close()
         if tx.is_empty:
@@ -266,7 +271,10 @@ class Catalog:
             if at < -1:
                 raise InvalidInputError(f"Slots are numbered from 0 (-1: before the first), found {at}", at=at)
             return at
-        time_s = at.timestamp() if isinstance(at, datetime) else at
+        try:
+            time_s = at.timestamp() if isinstance(at, datetime) else at
+        except (ValueError, OverflowError, OSError):  # one that no clock of this machine can show
+            time_s = math.nan
         if not math.isfinite(time_s):
             raise InvalidInputError(f"at= is a time in seconds since 1970, found {at!r}", at=at)
         return self.history.slot_at_time(view, time_s)

@@ -48,7 +48,7 @@ class Transaction:
     ) -> None:
         self._snapshot, self._storage = snapshot, storage
         self._is_doomed = is_doomed or (lambda name: False)
-        self._given_id = _require_id(given_id)
+        self._given_id = require_id(given_id)
         self.id: str = given_id or f"{snapshot.slot}.{os.urandom(16).hex()}"
         self.comment = comment
         self.committed_s: float | None = None  # the recorded time, once it is in the log
@@ -298,7 +298,8 @@ def id_key(given: str) -> str:
     return ID + blake3(given.encode("utf-8", "surrogatepass")).hexdigest(length=16)
 
 
-def _require_id(given: str | None) -> str | None:
+def require_id(given: str | None) -> str | None:
+    """The id itself; InvalidInputError unless it is None, or text of 1 to 200 characters."""
     if given is not None and (not isinstance(given, str) or not 0 < len(given) <= 200):
         message = f"The id of a transaction is text of 1 to 200 characters, found {given!r:.300}"
         raise InvalidInputError(message, id=given)

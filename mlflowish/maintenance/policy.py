@@ -34,10 +34,12 @@ class Policy:
     purge_deleted_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("older_than_s", "max_bytes", "keep_last", "grace_s", "purge_deleted_s"):
+        for name in ("older_than_s", "max_bytes", "grace_s", "purge_deleted_s"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
-                raise InvalidInputError(f"{name.removesuffix('_s')} is not negative, found {value!r}", found=value)
+                named = name.removesuffix("_s").replace("max_bytes", "max_size")
+                raise InvalidInputError(f"{named} is not negative, found {value!r}", found=value)
+        require_number(self.keep_last, "keep_last")
 
     @property
     def evicts(self) -> bool:
@@ -114,6 +116,12 @@ def _down_to(max_bytes: int, kept: list[Candidate], free: list[Candidate]) -> It
             users[name] -= 1
             total -= 0 if users[name] else size
         yield candidate
+
+
+def require_number(value: object, name: str) -> None:
+    """InvalidInputError unless it is None, or a whole number that is not negative."""
+    if value is not None and (type(value) is not int or value < 0):
+        raise InvalidInputError(f"{name} is a whole number that is not negative, found {value!r}", found=value)
 
 
 def seconds_in(age: Age, name: str) -> float:

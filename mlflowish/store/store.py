@@ -163,11 +163,14 @@ class Store:
             with entered(self, tx):
                 return function(tx)
 
-        outer = joined(self)
+        outer = joined(self, id)
         if outer is None:
             return self.catalog.transact(run, id=id, comment=comment)
         with outer:
-            return function(outer.transaction)
+            if outer.repeated is not None:
+                return outer.repeated[0]  # type: ignore[no-any-return]
+            outer.result = result = function(outer.transaction)
+            return result
 
     # -- entries -----------------------------------------------------------------------------------
 

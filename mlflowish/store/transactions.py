@@ -17,17 +17,27 @@ if TYPE_CHECKING:
 
 
 class Part:
-    """A piece of an open transaction, as a `with` block: if it raises, what it wrote is undone, and the rest stands."""
+    """A piece of an open transaction, as a `with` block: if it raises, what it wrote is undone, and the rest stands.
 
-    def __init__(self, transaction: Transaction) -> None:
+    So it is if its id is in the log already, or was given to a part before: `repeated` is the recorded result then,
+    None otherwise. `result` is recorded at the end.
+    """
+
+    def __init__(self, store: Store, transaction: Transaction, given_id: str | None) -> None:
         self.transaction = transaction
+        self.result: Any = None
+        self._catalog, self._id = store.catalog, given_id
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Part:
         self._before = self.transaction.saved()
+        self.repeated = self._catalog.repeated(self.transaction, self._id)
+        return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
+        if kind is not None or self.repeated is not None:
             self.transaction.restore(self._before)
+        else:
+            self._catalog.remember(self.transaction, self._id, self.result)
 
 
 class _Open:
@@ -45,11 +55,11 @@ class _Open:
 _open: ContextVar[tuple[_Open, ...]] = ContextVar("mlflowish_transactions", default=())
 
 
-def joined(store: Store) -> Part | None:
+def joined(store: Store, given_id: str | None = None) -> Part | None:
     """A part of the enclosing transaction of this store, None if there is none."""
     for candidate in reversed(_open.get()):
         if candidate.serves(store):
-            return Part(candidate.transaction)
+            return Part(store, candidate.transaction, given_id)
     return None
 
 
@@ -65,7 +75,7 @@ def transaction(
 
     ConflictError at the end if what was read in it was changed meanwhile by others: nothing is changed then, and the
     block can be run again. An `id` makes that safe after a lost connection: what is in the log already under it is not
-    done twice. The block belongs to its thread.
+    done twice, also if the block stands inside another one. The block belongs to its thread.
 
     >>> import mlflowish as mf
     >>> with mf.transaction("memory://doc-transaction") as tx:
@@ -75,7 +85,7 @@ def transaction(
     {'notes/a': 1, 'notes/b': 2}
     """
     opened = as_store(store)
-    outer = joined(opened)
+    outer = joined(opened, id)
     if outer is not None:
         with outer:
             yield outer.transaction

@@ -200,7 +200,7 @@ def test_earlier_states_are_there_by_slot_and_by_time(catalog: Catalog, other: C
         catalog.snapshot(5)
 
 
-@pytest.mark.parametrize("at", [True, "now", -2, [1]])
+@pytest.mark.parametrize("at", [True, "now", -2, [1], float("nan"), datetime.datetime.min], ids=repr)
 def test_a_moment_that_is_none_is_refused(catalog: Catalog, at: object) -> None:
     with pytest.raises(InvalidInputError):
         catalog.snapshot(at)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -101,3 +102,32 @@ def test_a_conflict_in_a_block_is_the_callers(store: mf.Store) -> None:
         tx.put("b", tx.get("a"))
         Catalog(store.storage).transact(lambda t: t.put("a", 1))
     assert value(store, "b") is None
+
+
+def test_what_has_an_id_is_done_once_also_inside_another_block(store: mf.Store) -> None:
+    for number in (1, 2):
+        with mf.transaction(store) as outer:
+            outer.put("outer", number)
+            with mf.transaction(store, id="inner") as inner:
+                inner.put("inner", number)
+            assert store.transact(lambda tx, n=number: (tx.put("called", n), n)[1], id="called") == 1
+    with mf.transaction(store, id="inner") as alone:
+        alone.put("inner", 3)
+    assert [value(store, key) for key in ("outer", "inner", "called")] == [2, 1, 1]
+    with mf.transaction(store) as outer:
+        for number in (1, 2):
+            with mf.transaction(store, id="twice in one block") as inner:
+                inner.put("twice", number)
+    assert value(store, "twice") == 1
+
+
+def test_the_id_of_a_part_that_failed_is_free_again(store: mf.Store) -> None:
+    with mf.transaction(store) as outer:
+        with contextlib.suppress(ZeroDivisionError), mf.transaction(store, id="inner"):
+            1 / 0
+        with pytest.raises(mf.InvalidInputError, match="1 to 200"), mf.transaction(store, id=""):
+            pass
+        outer.put("outer", 1)
+    with mf.transaction(store, id="inner") as inner:
+        inner.put("inner", 1)
+    assert (value(store, "outer"), value(store, "inner")) == (1, 1)

@@ -316,7 +316,9 @@ def test_sizes(given: Any, size: int):
         ({"older_than": -1}, "older_than is not negative"),
         ({"max_size": "10 apples"}, "max_size is a number of bytes.*apples"),
         ({"max_size": True}, "max_size"),
-        ({"keep_last": -2}, "keep_last is not negative"),
+        ({"keep_last": -2}, "keep_last is a whole number that is not negative"),
+        ({"keep_last": 1.5}, "keep_last is a whole number"),
+        ({"max_size": -1}, "max_size is not negative"),
         ({"grace": float("nan")}, "grace is not negative"),
     ],
 )
