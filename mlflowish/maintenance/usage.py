@@ -18,7 +18,10 @@ _SHARED = ""
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What one step or model fills: `own_bytes` go when it goes, `shared_bytes` lie in objects that others name too."""
+    """What one step or model fills: `own_bytes` go when it goes, `shared_bytes` lie in objects that others name too.
+
+    `count`: how many results of the step, versions of the model, or runs that name objects.
+    """
 
     kind: str
     name: str
@@ -62,6 +65,10 @@ class Usage:
             "unreached": {"objects": self.unreached_count, "bytes": self.unreached_bytes},
         }
 
+    def __str__(self) -> str:
+        whole = f"{self.store}: {self.size_bytes:,} bytes, of which nothing reaches {self.unreached_bytes:,}"
+        return "\n\n".join((whole, repr(self.to_table()), *([repr(self.owners_table())] if self.owners else [])))
+
     def _repr_html_(self) -> str:
         rows = [(kind, f"{count:,} files, {size:,} bytes") for kind, (count, size) in sorted(self.files.items())]
         return card("du", [("store", self.store), *rows, ("reached by nothing", f"{self.unreached_bytes:,} bytes")])
@@ -89,8 +96,11 @@ def du(store: Store | str | os.PathLike[str] | None = None) -> Usage:
     for stored in live_calls(opened):
         named = {ref.name for ref in stored.entry.objects}
         books.enter(("step", stored.entry.meta.step), named, stored.record_bytes)
+    named_by: dict[str, set[str]] = defaultdict(set)
     for key, ref in references(opened):
-        books.enter(_owner_of(key), {ref.name}, 0)
+        named_by[key].add(ref.name)
+    for key, named in named_by.items():
+        books.enter(_owner_of(key), named, 0)
     unreached = {name: size for name, size in present.items() if name not in books.owner_of}
     if unreached:  # or reached by what is not finished yet
         for name in named_objects(opened, time.time()):

@@ -41,6 +41,16 @@ def test_objects_belong_to_the_steps_that_name_them(tmp_path):
     assert usage.unreached_bytes == 0
 
 
+def test_a_model_counts_its_versions_however_many_objects_each_has(tmp_path):
+    with mf.Store(tmp_path) as store:
+        mf.register_model("churn", len)
+        mf.register_model("churn", sum)
+        usage = mf.du(store)
+    assert [(owner.kind, owner.name, owner.count) for owner in usage.owners] == [("model", "churn", 2)]
+    assert f"{usage.size_bytes:,} bytes" in str(usage)
+    assert "model  churn  2" in str(usage)
+
+
 def test_an_object_that_nothing_names_any_more_can_be_freed(tmp_path):
     with mf.Store(tmp_path) as store:
         ramp(LARGE)

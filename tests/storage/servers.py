@@ -186,7 +186,7 @@ def _start_azurite(data: Path) -> tuple[subprocess.Popen[bytes], str, dict[str, 
     (port,) = _free_ports(1)
     process = subprocess.Popen(
         [_program("azurite-blob") or "azurite-blob", "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location",
-         str(data), "--skipApiVersionCheck", "--silent"]
+         str(data), "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     )  # fmt: skip
     endpoint = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
     connection = (
