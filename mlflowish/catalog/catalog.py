@@ -21,7 +21,7 @@ from mlflowish.catalog.committing import Committer, Conflict
 from mlflowish.catalog.conflicts import conflict_of
 from mlflowish.catalog.dooming import doom
 from mlflowish.catalog.history import History
-from mlflowish.catalog.plain import decode, plain_copy
+from mlflowish.catalog.plain import decode, plain_copy, restored
 from mlflowish.catalog.record import Commit
 from mlflowish.catalog.transaction import ID, Transaction, id_key, require_id
 from mlflowish.catalog.view import Snapshot, View
@@ -183,7 +183,7 @@ class Catalog:
         assert given_id is not None
         key = id_key(given_id)
         if key in tx.writes:
-            return (plain_copy(tx.writes[key]),)
+            return (restored(tx.writes[key], tx.now_s),)
         text = tx.read(key)
         if text is not None:
             return (decode(text),)

@@ -87,6 +87,13 @@ def test_another_store_has_a_transaction_of_its_own(store: mf.Store, tmp_path: P
         assert value(store, "a") is None
 
 
+def test_the_time_of_the_commit_may_be_what_an_id_stands_for(store: mf.Store) -> None:
+    with mf.transaction(store) as outer:
+        first = store.transact(lambda tx: [tx.now_s], id="when")
+        assert store.transact(lambda tx: [0], id="when") == first == [outer.now_s]
+    assert store.transact(lambda tx: [0], id="when") == [outer.committed_s]
+
+
 def test_another_thread_does_not_join(store: mf.Store) -> None:
     with mf.transaction(store) as tx:
         tx.put("a", 1)
