@@ -37,22 +37,28 @@ _PARAMETERS = [pytest.param(group, case, id=f"{group[6:]}: {case.name}") for gro
 _FORESEEN = [parameter for parameter in _PARAMETERS if not parameter.values[1].observed]  # type: ignore[attr-defined]
 
 
+# The cases that need a library are a group of their own, whose processes import it once for all of them.
+_TOGETHER = {group: [case for case in _ALL[group] if not case.needs] for group in _GROUPS}
+_TOGETHER["libraries"] = [case for _, case in _EVERY if case.needs]
+
+
 @pytest.fixture(scope="session")
 def outcomes(once_a_run: Any) -> Any:
-    """Outcomes of a group, run when the first of its cases asks."""
+    """The outcome of a case, which is run with those of its group when the first of them asks."""
     known: dict[tuple[str, str], dict[str, runner.Outcome]] = {}
 
-    def of(group: str, mode: str) -> dict[str, runner.Outcome]:
-        if (group, mode) not in known:
-            known[group, mode] = once_a_run(f"{group}-{mode}", lambda folder: runner.run(_ALL[group], folder, mode))
-        return known[group, mode]
+    def of(group: str, case: Case, mode: str) -> runner.Outcome:
+        name = "libraries" if case.needs else group
+        if (name, mode) not in known:
+            known[name, mode] = once_a_run(f"{name}-{mode}", lambda folder: runner.run(_TOGETHER[name], folder, mode))
+        return known[name, mode][case.name]
 
     return of
 
 
 @pytest.mark.parametrize(("group", "case"), _FORESEEN)
 def test_an_edit_costs_a_result_exactly_when_it_may_change_it(outcomes: Any, group: str, case: Case) -> None:
-    found = outcomes(group, "fingerprint")[case.name]
+    found = outcomes(group, case, "fingerprint")
     for side in ("first", "again", "edited"):
         assert "error" not in found[side], found[side]["error"]
     assert found["first"]["digest"] == found["again"]["digest"], f"{found['first']}\n{found['again']}"
@@ -66,7 +72,7 @@ def test_an_edit_costs_a_result_exactly_when_it_may_change_it(outcomes: Any, gro
 
 
 def test_there_are_enough_cases_and_their_names_are_distinct() -> None:
-    names = [(group, case.name) for group, cases in _ALL.items() for case in cases]
+    names = [(group, case.name) for group, cases in _TOGETHER.items() for case in cases]
     assert len(names) >= 150
     assert len(set(names)) == len(names)
 
@@ -95,7 +101,7 @@ def _hits_exactly_when_it_may(found: runner.Outcome, case: Case) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize(("group", "case"), _PARAMETERS)
 def test_a_step_hits_exactly_when_it_may(outcomes: Any, group: str, case: Case) -> None:
-    _hits_exactly_when_it_may(outcomes(group, "step")[case.name], case)
+    _hits_exactly_when_it_may(outcomes(group, case, "step"), case)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{group[6:]}: {case.name}") for group, case in _SAMPLED])
