@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import importlib.util
 import json
 import os
@@ -22,6 +23,10 @@ hypothesis.settings.register_profile(
     "patient", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
+
+# Workers share the cores: threads of BLAS and OpenMP below each of them, and below their children, would only spin.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Place = tuple[str, dict[str, Any]]
 
@@ -110,7 +115,18 @@ def _place(name: str, factory: pytest.TempPathFactory) -> Place:
     base = factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     url, options = servers.use(name, shared)
+    if url.startswith("s3:"):
+        _parse_models_once()
     return f"{url}/{uuid.uuid4().hex}", options
+
+
+def _parse_models_once() -> None:
+    """botocore reads what S3 is, a megabyte of JSON, for each session, and each handle on a bucket has one of its own:
+    four fifths of what it costs to open one. Here they share the reader, which remembers what it has read."""
+    import botocore.session
+
+    if not hasattr(botocore.session.create_loader, "cache_info"):
+        botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
 def _servers() -> Any:
