@@ -75,6 +75,7 @@ def violations(package: Path, floors: list[list[str]]) -> list[str]:
     return wrong
 
 
+@pytest.mark.any_python
 def test_every_import_points_down_the_floors() -> None:
     assert violations(PACKAGE, floors()) == []
 

@@ -50,6 +50,11 @@ def pytest_configure(config):
     config.stash[_FIGURES] = Figures()
 
 
+def pytest_itemcollected(item):
+    """In the ordinary run they show that a benchmark works, which takes no second Python."""
+    item.add_marker(pytest.mark.any_python)
+
+
 @pytest.fixture
 def figures(request):
     """Where a benchmark leaves what it measured itself: `figures.add(group, who, value, unit)`."""

@@ -17,6 +17,9 @@ from mlflowish.storage import LocalStorage, MemoryStorage, Storage
 from mlflowish.testing.faults import At, Call, Fault, FaultyStorage, On
 from mlflowish.testing.writers import fork
 
+# What is written, and in which order, is the same whatever runs it.
+pytestmark = pytest.mark.any_python
+
 FAULTS = [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.TORN, Fault.TWICE, Fault.DELAY, Fault.STALE_LIST, Fault.FULL]
 Operation = Callable[[Catalog], object]
 

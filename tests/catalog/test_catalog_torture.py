@@ -29,6 +29,7 @@ def test_a_sample_of_the_torture_on_the_local_disk(tmp_path: Path) -> None:
     assert found["done"] > 10
 
 
+@pytest.mark.any_python
 def test_a_sample_of_the_torture_in_a_bucket(seaweed_url: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     storage = open_storage(seaweed_url[0], **seaweed_url[1])
     killed = torture.run(storage, tmp_path / "diaries", processes=2, seconds=4, kill_every_s=1.5, at_least=3)

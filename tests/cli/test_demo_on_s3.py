@@ -25,6 +25,7 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.any_python
 def test_a_bucket_is_a_store_like_any_other(mlflowish: Runner, endpoint: str) -> None:
     options = ["--store", "s3://lab/demo", "-o", f"endpoint_url={endpoint}", "-o", "key=k", "-o", "secret=s", "--json"]
     done = mlflowish("demo", *options, PYTHONWARNINGS="default")

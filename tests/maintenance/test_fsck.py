@@ -153,6 +153,7 @@ def test_a_store_in_memory_is_checked_and_repaired():
         assert kept(store) == ALL - 1
 
 
+@pytest.mark.any_python
 def test_a_store_in_a_bucket_is_checked_past_the_cache_and_restored_from_it(moto_url):
     url, options = moto_url
     with healthy(f"{url}/checked", **options) as store:

@@ -234,7 +234,12 @@ def test_records_of_what_is_gone_leave_the_segments(tmp_path):
         assert not small.is_cached(3)
 
 
-@pytest.fixture(params=["moto_url", pytest.param("seaweed_url", marks=pytest.mark.nightly)])
+@pytest.fixture(
+    params=[
+        pytest.param("moto_url", marks=pytest.mark.any_python),
+        pytest.param("seaweed_url", marks=pytest.mark.nightly),
+    ]
+)
 def bucket(request: pytest.FixtureRequest) -> Any:
     """(url, storage_options) of a place in S3."""
     return request.getfixturevalue(request.param)

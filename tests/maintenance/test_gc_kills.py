@@ -19,6 +19,7 @@ def drive(scenario: str, folder: Path, every: int) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize(("scenario", "every"), [("gc", 67), ("repair", 67), ("retain", 151)])
 def test_a_kill_at_some_storage_calls(scenario: str, every: int, tmp_path: Path):
     drive(scenario, tmp_path, every)

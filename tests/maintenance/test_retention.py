@@ -325,6 +325,7 @@ def test_a_removal_that_died_between_two_files_is_ended_by_the_next(store: mf.St
     assert not any(points.views(each) for each in keys)
 
 
+@pytest.mark.any_python
 def test_in_a_bucket_records_go_with_a_later_call(
     moto_url, monkeypatch: pytest.MonkeyPatch, only_here: Callable[..., Any]
 ) -> None:

@@ -104,6 +104,7 @@ def test_nothing_is_written_from_what_was_last_known(network, seen):
     assert len(registry.versions("churn", store=seen)) == 2
 
 
+@pytest.mark.any_python
 def test_a_store_that_could_not_be_reached_is_left_alone_for_a_while(network, seen, monkeypatch):
     monkeypatch.setattr(offline, "PATIENCE_S", 600.0)
     for _ in range(2):
@@ -132,6 +133,7 @@ def test_what_is_not_there_is_not_taken_from_what_was(network, seen):
         mf.load_model("churn", alias="champion", store=seen)
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"v": 1}', b'{"record": {}, "version": 1, "aliases": []}'])
 def test_a_damaged_note_of_what_was_seen_is_no_answer(seen, damage, tmp_path):
     notes = list((tmp_path / "cache" / "registry").rglob("*.json"))

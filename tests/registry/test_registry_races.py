@@ -14,7 +14,13 @@ import mlflowish as mf
 registry = mf.registry
 
 
-@pytest.fixture(params=["local", pytest.param("seaweed", marks=pytest.mark.nightly), "moto"])
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("seaweed", marks=pytest.mark.nightly),
+        pytest.param("moto", marks=pytest.mark.any_python),
+    ]
+)
 def place(request, tmp_path):
     """(location, options) of an empty store."""
     if request.param == "local":
@@ -71,6 +77,7 @@ def test_a_hundred_promotions_at_once_have_one_winner_at_each_instant(tmp_path, 
     check_promotions(store, told, count)
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("server", ["moto_url", pytest.param("seaweed_url", marks=pytest.mark.nightly)])
 def test_promotions_at_once_in_a_bucket_have_one_winner_at_each_instant(request, server, count):

@@ -54,6 +54,7 @@ class Told:
                     getattr(self, what).add(run_id)
 
 
+@pytest.mark.any_python
 @pytest.mark.parametrize(
     ("workers", "runs", "pause"),
     [(3, 8, 0.01), pytest.param(8, 200, 0.04, marks=[pytest.mark.nightly, pytest.mark.timeout(900)])],
