@@ -31,6 +31,11 @@ if os.environ.get("PYTEST_XDIST_WORKER"):
 Place = tuple[str, dict[str, Any]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Torture first: what one worker computes there for all of a run takes long, and who asks for it late waits."""
+    items.sort(key=lambda item: "torture" not in item.path.parts)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_compiled() -> None:
     """Processes that tests start leave no compiled modules: Python takes one for that of a file that was edited within
