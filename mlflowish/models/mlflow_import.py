@@ -10,13 +10,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflowish.errors import CapabilityError, IntegrityError, MlflowishError, NotFoundError, missing_extra
+from mlflowish.errors import (
+    CapabilityError,
+    IntegrityError,
+    InvalidInputError,
+    MlflowishError,
+    NotFoundError,
+    missing_extra,
+)
+from mlflowish.models.conforming import conformed
 from mlflowish.models.flavors.sklearn import skops_model
+from mlflowish.models.mlflow_example import read_example
 from mlflowish.models.mlflow_schema import from_mlflow
 from mlflowish.models.proxy import as_model
 from mlflowish.models.signature import Signature
+from mlflowish.models.types import is_number, tensor_element
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _MOST_BYTES = 16 << 20
 _XGBOOST_MODULES = ("xgboost.core", "xgboost.sklearn")
@@ -25,7 +38,8 @@ _XGBOOST_MODULES = ("xgboost.core", "xgboost.sklearn")
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
     """A model out of an MLflow folder: `model` (a `Model` with the signature, if it can predict), the `flavor` that it
-    had there, and what else the MLmodel tells. `store_model(store, imported.model)` keeps it."""
+    had there, and what else the MLmodel tells. `store_model(store, imported.model)` keeps it. `input_example` is None
+    without one: JSON says less of types than the model may want."""
 
     model: Any
     flavor: str
@@ -33,6 +47,7 @@ class ImportedModel:
     requirements: str = ""
     python: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    input_example: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,47 @@ def import_mlflow(folder: str | Path, *, allow_pickle: bool = True, trusted: tup
         requirements=requirements.read_text(encoding="utf-8") if requirements.is_file() else "",
         python=flavors.get("python_function", {}).get("python_version"),
         metadata=record.get("metadata") or {},
+        input_example=_example(base, record, signature),
     )
+
+
+def _example(folder: Path, record: Mapping[str, Any], signature: Signature | None) -> Any:
+    """The input example, its types those of the signature where it fits."""
+    example = read_example(folder, record.get("saved_input_example_info"))
+    if example is None or signature is None:
+        return example
+    try:
+        return conformed(signature, _typed(example, signature))
+    except InvalidInputError:
+        return example
+
+
+def _typed(example: Any, signature: Signature) -> Any:
+    """With the types that the signature says, where no value changes: JSON has numbers of no width, and no times."""
+    if signature.inputs.names == [""]:
+        return _cast(example, signature.inputs.field(0)) if type(example).__name__ == "ndarray" else example
+    if type(example).__name__ == "DataFrame":
+        for field in signature.inputs:
+            if field.name in example.columns:
+                example[field.name] = _cast(example[field.name], field)
+    return example
+
+
+def _cast(values: Any, field: pa.Field) -> Any:
+    import pyarrow as pa
+
+    kind = tensor_element(field.type)
+    if pa.types.is_timestamp(kind) and getattr(values.dtype, "kind", "") in "OT":
+        import pandas as pd
+
+        try:
+            return pd.to_datetime(values)
+        except (ValueError, TypeError):
+            return values
+    if is_number(kind) and getattr(values.dtype, "kind", "") in "iuf":
+        cast = values.astype(kind.to_pandas_dtype()) if (values == values).all() else values
+        return cast if (cast == values).all() else values
+    return values
 
 
 def _mlmodel(folder: Path) -> Mapping[str, Any]:

@@ -72,8 +72,7 @@ def _type(kind: pa.DataType) -> dict[str, Any]:
         return {"type": _NAMES[kind]}
     if pa.types.is_timestamp(kind):
         return {"type": "datetime"}
-    if pa.types.is_dictionary(kind):
-        return _type(kind.value_type)
+    # MLflow calls categories strings, and then refuses a column that has them: such a schema is left out.
     if pa.types.is_list(kind):
         return {"type": "array", "items": _type(kind.value_type)}
     if pa.types.is_struct(kind):

@@ -61,7 +61,7 @@ def store_model(
         options=options,
         example=example,
         code=sources,
-        environment=current_environment(_import_names(reach, chosen, signature)),
+        environment=current_environment({*_import_names(reach, chosen, signature), *chosen.also_needs(options)}),
         files=tuple(files.files),
         libraries=_libraries(chosen, reach),
     )

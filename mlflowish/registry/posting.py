@@ -25,7 +25,7 @@ SECRET_PREFIX = "MLFLOWISH_HOOK_"
 SIGNATURE_HEADER, ID_HEADER = "Mlflowish-Signature", "Mlflowish-Delivery"
 _VARIABLE = re.compile(rf"{SECRET_PREFIX}[A-Z0-9_]{{1,100}}\Z")
 _FROM_ENVIRONMENT = "env:"
-_STEP_S = 5.0
+_CONNECT_S = 5.0
 _WHOLE_S = 15.0
 
 
@@ -126,13 +126,15 @@ def _parts(url: object) -> SplitResult:
 def _answer(parts: SplitResult, body: bytes, headers: Mapping[str, str]) -> int:
     """The status of the answer; StorageError if there is none in time. No proxies, no redirects, the body unread."""
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=_STEP_S)
+    connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT_S)
     # A server that sends a byte now and then keeps within every single limit: the whole has one as well.
     is_over = threading.Event()
     watch = threading.Timer(_WHOLE_S, _cut, [connection, is_over])
     watch.daemon = True
     try:
         watch.start()
+        connection.connect()
+        connection.sock.settimeout(_WHOLE_S)  # a server may take its time: it would only be asked again
         connection.request("POST", _path(parts), body, dict(headers))
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException, ValueError) as error:

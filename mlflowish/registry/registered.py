@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflowish.registry.transitions import Transitions
     from mlflowish.storage import ObjectRef
     from mlflowish.store import Store, Table
+    from mlflowish.tracking import Run
 
 _BADGES = {"production": "good", "staging": "warn", ARCHIVED: "neutral", NONE: "neutral"}
 
@@ -86,6 +87,13 @@ class ModelVersion:
     def code(self) -> Any:
         """The code that was stored with it."""
         return self.stored.manifest.code
+
+    @property
+    def run(self) -> Run | None:
+        """The run of `run_id`; None outside of runs."""
+        from mlflowish.tracking import get_run
+
+        return None if self.run_id is None else get_run(self.run_id, store=self.store)
 
     @property
     def calls(self) -> Table:

@@ -33,8 +33,18 @@ def test_the_lock_pins_what_the_model_needs_and_no_more(stored):
     lines = [line for line in stored.manifest.environment.requirements().splitlines() if not line.startswith("#")]
     pinned = {Requirement(line.partition("  #")[0]).name: line for line in lines}
     assert {"scikit-learn", "numpy", "scipy", "joblib", "pandas"} <= set(pinned)
+    assert "skops" in pinned, "it is stored by it"
     assert not {"torch", "pytest", "mlflow", "moto"} & set(pinned)
     assert all("==" in line and "/" not in line and "@" not in line for line in lines)
+
+
+def test_the_lock_has_what_asks_a_model(store):
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    stored = store_model(store, helper.make_model(graph))
+    assert {"onnx", "onnxruntime"} <= {package.name for package in stored.manifest.environment.packages}
 
 
 def test_libraries_deep_inside_a_model_are_found(store):

@@ -65,7 +65,9 @@ def test_the_run_of_a_version_is_the_one_it_is_registered_in(store):
     with mf.start_run() as run:
         version = mf.register_model("churn", 1)
     assert version.run_id == registry.get("churn").run_id == run.run_id
+    assert version.run.run_id == run.run_id
     assert mf.register_model("churn", 1).run_id is None
+    assert registry.get("churn").run is None
 
 
 def test_the_run_of_a_version_is_else_the_one_that_computed_it(store):

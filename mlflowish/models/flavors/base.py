@@ -45,6 +45,10 @@ class Flavor:
         predict = getattr(model, "predict", None)
         return model(data, **options) if predict is None else predict(data, **options)
 
+    def also_needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Import names of what it takes, beside `libraries`, to load and ask a model that `save` gave these options."""
+        return ()
+
     def own_schema(self, model: Any) -> pa.Schema | None:
         """The columns that the model itself remembers, of type null where it does not know their type."""
         return None

@@ -70,6 +70,9 @@ class OnnxFlavor(Flavor):
         names = [output.name for output in session.get_outputs()]
         return outputs[0] if len(outputs) == 1 else dict(zip(names, outputs, strict=True))
 
+    def also_needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("onnxruntime",)
+
     def own_schema(self, model: Any) -> pa.Schema | None:
         import pyarrow as pa
 

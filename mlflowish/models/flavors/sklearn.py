@@ -51,6 +51,9 @@ class SklearnFlavor(Flavor):
                 return files.decoded("model", description)
         raise IntegrityError("The manifest of a scikit-learn model has options that make no sense")
 
+    def also_needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("skops",) if options["format"] == "skops" else ()
+
     def own_schema(self, model: Any) -> pa.Schema | None:
         import pyarrow as pa
 
