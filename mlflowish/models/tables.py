@@ -197,13 +197,23 @@ def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
         if _is_exact(column, field):
             continue
         array = pa.chunked_array([pa.Array.from_pandas(column)])
-        cast = _cast(array, field, problems)
+        cast = _cast(_whole(array, field), field, problems)
         if cast is not array or _is_masked_number(column, cast):
             changed[field.name] = pandas_column(cast).set_axis(data.index)
     require_no(problems, schema)
     if list(data.columns) != schema.names:
         data = data[schema.names]
     return with_columns(data, changed)
+
+
+def _whole(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+    """Floats as the whole numbers that may be missing: a column of which some are missing pandas reads as floats."""
+    if not (field.nullable and pa.types.is_integer(field.type) and pa.types.is_floating(column.type)):
+        return column
+    try:
+        return column.cast(field.type, safe=True)
+    except pa.ArrowInvalid:  # some are not whole
+        return column
 
 
 def _is_exact(column: Any, field: pa.Field) -> bool:

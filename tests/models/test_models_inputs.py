@@ -41,6 +41,18 @@ def test_whole_numbers_and_booleans_of_which_some_are_missing_stay_so(data):
     assert given.b[1] is pd.NA
 
 
+def test_floats_of_pandas_are_the_whole_numbers_that_may_be_missing():
+    example = pd.DataFrame({"n": [1, 2]})
+    for numbers in ([3.0, None], [3.0, 4.0]):
+        given = asked(example, pd.DataFrame({"n": numbers}, index=[7, 9]), nullable=["n"])
+        assert given.n.isna().tolist() == [False, numbers[1] is None]
+        assert (str(given.n.dtype).lower(), given.n[7], list(given.index)) == ("int64", 3, [7, 9])
+    with pytest.raises(mf.InvalidInputError, match="'n' is float64, not int64"):
+        asked(example, pd.DataFrame({"n": [3.5, None]}), nullable=["n"])
+    with pytest.raises(mf.InvalidInputError, match="'n' has 1 missing"):
+        asked(example, pd.DataFrame({"n": [3.0, None]}))
+
+
 def test_rows_keep_the_keys_that_they_have():
     example = [{"a": 1, "b": "x"}, {"a": 2}]
     assert asked(example, example) == example
