@@ -50,7 +50,7 @@ class Worker:
         assert line, self.process.communicate()[1]
         return json.loads(line)
 
-    def lines(self, timeout_s: float = 240.0) -> list[Any]:
+    def lines(self, timeout_s: float = 600.0) -> list[Any]:
         """What it printed, parsed; it must have ended well."""
         out, complaints = self.process.communicate(timeout=timeout_s)
         assert self.process.returncode == 0, complaints[-6000:]

@@ -141,7 +141,7 @@ def test_threads_that_register_at_once_get_dense_unique_numbers(store):
     check(store, "churn")
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])])
 def test_a_death_in_the_middle_of_registering_and_promoting_leaves_nothing_half(tmp_path, rounds):
     place, generator, acknowledged = (str(tmp_path / "store"), {}), random.Random(7), []
     for _ in range(rounds):
