@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlflowish.registry.logged import is_logged, logged
@@ -43,6 +44,8 @@ def load_model(
     version: int | str | None = None,
     alias: str | None = None,
     allow_pickle: bool | None = None,
+    trusted: Sequence[str] = (),
+    into: Any = None,
     store: Any = None,
 ) -> Any:
     """A registered model, ready to predict: of the version in a stage, with a number or an alias, else the newest.
@@ -51,7 +54,8 @@ def load_model(
     predict comes as a `Model` that checks its input against the signature and is otherwise the model itself
     (`.native`); anything else comes as itself. Each call gives an object of its own: changing one changes no other.
     A model that a run logged is named `"runs:/<run id>/<name>"`. `allow_pickle=False` refuses models that only pickle
-    could store, since loading a pickle runs code (default: what the store allows).
+    could store, since loading a pickle runs code (default: what the store allows). `trusted` names types of a
+    scikit-learn model that you vouch for then; `into` is the PyTorch module, or what makes it, that takes the weights.
 
     Costs one look for news, and no download of files while they are in the local cache. If a remote store cannot be
     reached, the version that was last seen on this machine is loaded from that cache, with a RuntimeWarning that says
@@ -66,6 +70,7 @@ def load_model(
     from mlflowish.store import as_store
 
     if isinstance(name, str) and is_logged(name):
-        return logged(as_store(store), name).load(allow_pickle=allow_pickle)
+        return logged(as_store(store), name).load(allow_pickle=allow_pickle, trusted=trusted, into=into)
     model, selector = target(name, stage=stage, version=version, alias=alias)
-    return resolved(as_store(store), model, selector).load(allow_pickle=allow_pickle)
+    found = resolved(as_store(store), model, selector)
+    return found.load(allow_pickle=allow_pickle, trusted=trusted, into=into)

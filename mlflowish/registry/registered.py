@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -102,11 +102,11 @@ class ModelVersion:
 
         return calls_of(self.lineage())
 
-    def load(self, *, allow_pickle: bool | None = None) -> Any:
+    def load(self, *, allow_pickle: bool | None = None, trusted: Sequence[str] = (), into: Any = None) -> Any:
         """The model, as `mf.load_model` gives it."""
         stored = self.stored
         with self._naming_what_fails():
-            return stored.load(allow_pickle=allow_pickle)
+            return stored.load(allow_pickle=allow_pickle, trusted=trusted, into=into)
 
     @contextlib.contextmanager
     def _naming_what_fails(self) -> Iterator[None]:

@@ -179,3 +179,33 @@ def test_a_wrapped_function_brings_its_code(run, project, tmp_path, name):
             print(kept().load()(5), *(str(warning.message)[:20] for warning in caught))
     """
     assert run(changed, cwd=project) == "20 The module lib.scale"
+
+
+def test_what_a_script_defines_of_a_scikit_learn_model_goes_with_it(run, tmp_path):
+    made = """
+        import numpy as np
+        from sklearn.base import BaseEstimator
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+
+        def doubled(rows):
+            return np.asarray(rows) * 2
+
+        class Summed(BaseEstimator):
+            def fit(self, rows, target=None):
+                self.fitted_ = True
+                return self
+
+            def predict(self, rows):
+                return rows.sum(axis=1)
+
+        keep(make_pipeline(FunctionTransformer(doubled), Summed()).fit([[1.0, 2.0]]))
+    """
+    run(made, cwd=tmp_path)
+    asked = """
+        def doubled(rows):
+            return "another one"
+
+        print(kept().load().predict([[1.0, 2.0]]).tolist())
+    """
+    assert run(asked, cwd=tmp_path) == "[6.0]"

@@ -124,3 +124,22 @@ def test_the_way_down_from_a_run_reaches_the_versions_made_in_it(store):
     below = mf.lineage.of(run).downstream()
     assert {"models/versions/churn/000000001", f"call:{version.calls.column('key')[0]}"} <= set(below.graph)
     assert all(facts["kind"] for _, facts in below.graph.nodes(data=True))
+
+
+def test_types_that_the_caller_vouches_for_are_loaded_without_pickles(store):
+    from sklearn.tree import DecisionTreeRegressor
+
+    version = mf.register_model("tree", DecisionTreeRegressor().fit([[1.0], [2.0]], [1.0, 2.0]))
+    with pytest.raises(mf.CapabilityError, match="trusted=") as refused:
+        mf.load_model("tree", allow_pickle=False)
+    trusted = refused.value.data["types"]
+    assert mf.load_model("tree", allow_pickle=False, trusted=trusted).predict([[2.0]]).tolist() == [2.0]
+    assert version.load(allow_pickle=False, trusted=trusted).predict([[1.0]]).tolist() == [1.0]
+
+
+def test_a_registered_module_gives_its_weights_to_another(store):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    module = torch.nn.Linear(2, 1)
+    mf.register_model("net", module)
+    loaded = mf.load_model("net", allow_pickle=False, into=lambda: torch.nn.Linear(2, 1))
+    assert torch.equal(loaded.weight, module.weight)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SKOPS = "model.skops"
+_SCRIPTS = ("__main__", "__mp_main__")  # what a script or notebook defines is where nobody can import it from
 
 
 class SklearnFlavor(Flavor):
@@ -87,8 +88,8 @@ def _own_types(data: bytes) -> frozenset[str] | None:
 
 
 def _dumped(model: Any, digest: str | None) -> tuple[bytes, list[str]] | None:
-    """The model as a skops file, and the types in it that skops does not know; None where skops is not installed or
-    would not give the same model back."""
+    """The model as a skops file, and the types in it that skops does not know; None where skops is not installed,
+    would not give the same model back, or elsewhere not find a class or function that a script defines."""
     try:
         import skops.io
     except ImportError:
@@ -98,6 +99,8 @@ def _dumped(model: Any, digest: str | None) -> tuple[bytes, list[str]] | None:
     try:
         data: bytes = skops.io.dumps(model)
         foreign, again = _read_back(skops.io, data)
+        if any(name.partition(".")[0] in _SCRIPTS for name in foreign):
+            return None  # skops has their names only, which mean nothing, or another thing, in another program
         return (data, sorted(foreign)) if hexdigest(again) == digest else None
     except Exception:  # noqa: BLE001  what skops, or a class in the model, cannot do: pickle may be able to
         return None
