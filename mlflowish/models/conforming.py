@@ -52,6 +52,7 @@ def _placed(data: Any, container: str) -> Any:
     return in_container(as_table(data), container)
 
 
+_MOST_SHOWN, _MOST_FIELDS, _MOST_ALIKE = 8, 40, 200
 _ADVICE = {
     "type": "Cast what differs, or store the model with an example of these types.",
     "nulls": "Fill what is missing, or store the model with infer_signature(example, nullable=[...]) if it takes that.",
@@ -64,13 +65,14 @@ def require_no(problems: list[Problem], schema: pa.Schema) -> None:
         return
     from mlflowish.models.signature import field_text
 
-    shown = "; ".join(problem.text for problem in problems[:8])
-    more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+    shown = "; ".join(problem.text for problem in problems[:_MOST_SHOWN])
+    more = f"; and {len(problems) - _MOST_SHOWN} more" if len(problems) > _MOST_SHOWN else ""
+    takes = ", ".join(map(field_text, list(schema)[:_MOST_FIELDS])) or "nothing"
+    takes += f" and {len(schema) - _MOST_FIELDS} more" if len(schema) > _MOST_FIELDS else ""
     kinds = {problem.kind for problem in problems}
     advice = "".join(f" {text}" for kind, text in _ADVICE.items() if kind in kinds)
     raise InvalidInputError(
-        f"The data do not fit the model's signature: {shown}{more}. It takes {', '.join(map(field_text, schema))}."
-        f"{advice}",
+        f"The data do not fit the model's signature: {shown}{more}. It takes {takes}.{advice}",
         problems=tuple(problems),
         column=problems[0].column,
         columns=tuple(problem.column for problem in problems),
@@ -81,16 +83,19 @@ def names_problems(schema: pa.Schema, names: Any) -> list[Problem]:
     """Columns that are missing or superfluous."""
     from difflib import get_close_matches
 
-    found = set(names)
-    problems = []
-    superfluous = [name for name in names if name not in set(schema.names)]
-    for field in schema:
-        if field.name not in found:
-            texts = [str(name) for name in superfluous]
-            alike = [text for text in texts if text.casefold() == field.name.casefold()]
-            near = alike or get_close_matches(field.name, texts, n=1)
-            hint = f" (there is {near[0]!r})" if near else ""
-            problems.append(Problem(field.name, "missing", f"column {field.name!r} is missing{hint}"))
+    known = schema.names
+    found, wanted = set(names), set(known)
+    problems: list[Problem] = []
+    superfluous = [name for name in names if name not in wanted]
+    texts = [str(name) for name in superfluous[:_MOST_ALIKE]]
+    for name in known:
+        if name not in found:
+            hint = ""
+            if len(problems) < _MOST_SHOWN:  # nobody sees the others, and looking for what is alike takes long
+                alike = [text for text in texts if text.casefold() == name.casefold()]
+                near = alike or get_close_matches(name, texts, n=1)
+                hint = f" (there is {near[0]!r})" if near else ""
+            problems.append(Problem(name, "missing", f"column {name!r} is missing{hint}"))
     for name in superfluous:
         problems.append(Problem(str(name), "superfluous", f"column {name!r} is superfluous"))
     return problems

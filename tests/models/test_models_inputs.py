@@ -231,3 +231,27 @@ def test_senseless_categories(categories):
 
 def test_a_column_called_self():
     assert asked(pd.DataFrame({"self": [1.5]}), pd.DataFrame({"self": [1]})).self.tolist() == [1.0]
+
+
+def test_a_wide_frame_is_cast_like_a_narrow_one():
+    index = pd.Index([3, 3], name="row")
+    data = pd.DataFrame({f"c{number}": [number, 2] for number in range(60)}, index=index)[::-1]
+    given = asked(data.astype(float), data[data.columns[::-1]])
+    pd.testing.assert_frame_equal(given, data.astype(float))
+
+
+def test_what_is_wrong_with_thousands_of_columns_is_told_in_a_few_lines():
+    example = pd.DataFrame({f"c{number}": [1.0] for number in range(3000)})
+    with pytest.raises(
+        mf.InvalidInputError, match=r"and 5992 more\. It takes c0: float64, .* and 2960 more"
+    ) as refused:
+        asked(example, example.add_prefix("x"))
+    assert len(str(refused.value)) < 2000
+    assert len(refused.value.problems) == 6000
+
+
+def test_one_missing_number_is_found_among_many_columns():
+    example = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [1, 2]})
+    with pytest.raises(mf.InvalidInputError) as refused:
+        asked(example, example.assign(b=[1.0, np.nan]))
+    assert refused.value.columns == ("b",)
