@@ -6,7 +6,7 @@ from __future__ import annotations
 from mlflowish.catalog.plain import RESERVED
 from mlflowish.catalog.record import Commit
 from mlflowish.catalog.transaction import Transaction
-from mlflowish.catalog.view import EPOCH, View
+from mlflowish.catalog.view import View
 from mlflowish.errors import ConflictError
 
 
@@ -64,5 +64,4 @@ def _winners(changed: list[str], since: list[Commit]) -> list[str]:
 
 def epoch_of(view: View) -> int:
     """How many collections have begun to delete objects, at the head of the view."""
-    found = view.lookup(EPOCH, view.head)
-    return 0 if found is None else int(found[1])
+    return view.epoch(view.head)

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from mlflowish.catalog.plain import decode
 from mlflowish.catalog.record import Commit
 from mlflowish.catalog.transaction import Transaction
 from mlflowish.catalog.view import DEAD, EPOCH
@@ -49,14 +48,14 @@ def doom(
             for earlier in catalog.log(since=since, until=tx.slot):
                 referred |= {ref.name for change in earlier.transactions for ref in change.refs}
         doomed = wanted - referred
-        epoch: Any = tx.read(EPOCH)
+        tx.read(EPOCH)
         tx.doom(doomed)
         for name in doomed:
             tx.put_own(DEAD + name, 1)
         for name in removed - doomed:
             if "." in name:
                 tx.delete_own(DEAD + name)
-        tx.put_own(EPOCH, 1 + (0 if epoch is None else decode(epoch)))
+        tx.put_own(EPOCH, 1 + tx.epoch)
         return doomed
 
     return catalog.transact(commit, comment=f"doom {len(wanted)} objects")

@@ -19,6 +19,7 @@ RECORD_VERSION = 1
 NOTHING = "0" * 64  # the hash of the record before the first
 INLINE_BYTES = 64 << 10  # a longer body rests beside the log, so that reading the log stays cheap
 _CHECK = 64
+_END_OF_TIME_S = 253_402_300_800.0  # the year 10000, which no calendar of Python knows
 
 
 class Encoded(Mapping[str, Any]):
@@ -207,7 +208,7 @@ def decode_commit(data: bytes, slot: int, fetch_body: Callable[[str], bytes]) ->
             transactions = fields["tx"]
         commit = Commit(
             slot=fields["slot"],
-            time_s=float(fields["time"]),
+            time_s=_time_in(fields["time"]),
             writer=fields["writer"],
             transactions=tuple(Change.from_plain(change) for change in transactions),
             nonce=fields["nonce"],
@@ -219,6 +220,12 @@ def decode_commit(data: bytes, slot: int, fetch_body: Callable[[str], bytes]) ->
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise IntegrityError(f"{path} is no record of the catalog: {error!r:.500}", path=path) from error
     return commit
+
+
+def _time_in(found: Any) -> float:
+    if not 0 <= (time_s := float(found)) < _END_OF_TIME_S:
+        raise ValueError(f"{found!r:.50} is not the time of a commit")
+    return time_s
 
 
 def _read_body(data: bytes, expected: list[Any], path: str) -> Any:

@@ -91,6 +91,14 @@ class View:
         found = self.base.lookup(key)
         return None if found is None or found[1] is None else (found[0], found[1])
 
+    def epoch(self, slot: int) -> int:
+        """How many times objects had been doomed, as of `slot`."""
+        found = self.lookup(EPOCH, slot)
+        try:
+            return 0 if found is None else int(found[1])
+        except ValueError as error:
+            raise IntegrityError(f"{EPOCH} of the catalog is no number: {found!r:.100}", key=EPOCH) from error
+
     def scan(self, prefix: str, slot: int) -> Iterator[tuple[str, int, str]]:
         """Key, slot and JSON of every key that begins with the prefix, as of `slot`, in key order."""
         seen = None
@@ -188,8 +196,7 @@ class Snapshot:
     @property
     def gc_epoch(self) -> int:
         """How many times objects had been doomed."""
-        found = self.view.lookup(EPOCH, self.slot)
-        return 0 if found is None else int(decode(found[1]))
+        return self.view.epoch(self.slot)
 
     def is_doomed(self, name: str) -> bool:
         """Was the object of this name given up? No commit may refer to it any more: store it under another."""

@@ -168,6 +168,7 @@ def test_a_file_of_a_checkpoint_that_makes_no_sense_changes_no_answer(storage: M
 RECORDS: dict[str, dict[str, Any]] = {
     "no hash before it": {"prev": 5},
     "a time that is none": {"time": 10**400},
+    "a time beyond all calendars": {"time": 1e308},
     "an epoch that is none": {"epoch": [1]},
     "deletes of no keys": {"tx": [{"base": -1, "id": "x", "deletes": [5]}]},
     "deletes of lists": {"tx": [{"base": -1, "id": "x", "deletes": [["a"]]}]},
@@ -184,6 +185,15 @@ def test_a_record_that_makes_no_sense_is_an_error_of_ours(storage: MemoryStorage
     with pytest.raises(IntegrityError):
         Catalog(storage).snapshot()
     assert None in reads(storage)
+
+
+def test_an_epoch_that_is_no_number_is_an_error_of_ours(storage: MemoryStorage) -> None:
+    change(storage, record_path(HEAD), tx=[{"base": -1, "id": "x", "puts": {"~epoch": "many"}}])
+    assert Catalog(storage).snapshot().get("k/05") == truth()["k/05"]
+    with pytest.raises(IntegrityError, match="~epoch"):
+        Catalog(storage).transact(lambda tx: tx.put("a", 1))
+    with pytest.raises(IntegrityError, match="~epoch"):
+        Catalog(storage).doom(())
 
 
 def test_names_that_a_later_minor_version_adds_are_passed_over(storage: MemoryStorage) -> None:
