@@ -21,7 +21,7 @@ from mlflowish.store.entries import Entry
 from mlflowish.tracking.records import unpack_batch, unpack_chunk, unpack_lines
 
 _KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE, records.PART, records.USE)
-_FAULTS = (ValueError, TypeError, KeyError, IndexError, zlib.error, IntegrityError)
+_FAULTS = (ValueError, TypeError, KeyError, IndexError, OverflowError, zlib.error, IntegrityError)
 
 
 def check_calls(check: Check, present: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from time import monotonic
@@ -16,6 +17,7 @@ from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.store import Entry, Store
 
 _KIND = "accepted"
+_log = logging.getLogger("mlflowish.steps")
 _LONGEST_CHAIN = 1_000
 _MOST_KNOWN = 1_000
 
@@ -136,7 +138,18 @@ def _last_used(store: Store, step: str, stored: list[Entry]) -> list[str]:
 
 
 def _accepted_for(store: Store, digest: bytes) -> list[bytes]:
-    return [bytes(msgpack.unpackb(payload)[0]) for payload in store.journals(_KIND).get(digest)]
+    found = (_unpacked(payload) for payload in store.journals(_KIND).get(digest))
+    return [record[0] for record in found if record is not None]
+
+
+def _unpacked(payload: bytes) -> tuple[bytes, str, str, float, str] | None:
+    """Earlier digest, reason, user, time, step; None, and a warning, for what nobody of ours can have written."""
+    try:
+        earlier, reason, who, when, name = msgpack.unpackb(payload, unicode_errors="surrogatepass")[:5]
+        return bytes(memoryview(earlier)), str(reason), str(who), float(when), str(name)
+    except (ValueError, TypeError, OverflowError) as error:
+        _log.warning("Passed over a record of an accepted edit: %s", error)
+        return None
 
 
 def accepted(store: Store) -> list[dict[str, Any]]:
@@ -150,7 +163,10 @@ def accepted(store: Store) -> list[dict[str, Any]]:
     """
     rows = []
     for key, payload in store.journals(_KIND).scan():
-        earlier, reason, who, when, name = msgpack.unpackb(payload)
+        record = _unpacked(payload)
+        if record is None:
+            continue
+        earlier, reason, who, when, name = record
         rows.append(
             {"step": name, "earlier": earlier.hex(), "present": key.hex(), "reason": reason, "who": who, "time": when}
         )

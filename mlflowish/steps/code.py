@@ -65,9 +65,9 @@ class KeptCode:
         try:
             values = msgpack.unpackb(zlib.decompress(payload[1:]), use_list=False, unicode_errors="surrogatepass")
             found = cls(**dict(zip(_FIELDS, values, strict=False)))
-        except (ValueError, TypeError, zlib.error) as error:
+            texts = (found.module, found.name, found.page, *found.modules, *found.modules.values(), *found.packages)
+        except (ValueError, TypeError, AttributeError, zlib.error) as error:
             raise IntegrityError(f"a record of the code of a step cannot be parsed: {error}") from error
-        texts = (found.module, found.name, found.page, *found.modules, *found.modules.values(), *found.packages)
         if any(type(text) is not str for text in texts) or not all(map(_is_module_name, found.modules)):
             raise IntegrityError("a record of the code of a step says something that makes no sense")
         return found

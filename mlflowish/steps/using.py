@@ -39,8 +39,8 @@ def history(store: Store, step: str) -> list[tuple[float, bytes]]:
     for payload in store.journals(_KIND).get(_key(step)):
         try:
             when, digest = msgpack.unpackb(payload)[:2]
-            found.append((float(when), bytes(digest)))
-        except (ValueError, TypeError) as error:
+            found.append((float(when), bytes(memoryview(digest))))
+        except (ValueError, TypeError, OverflowError) as error:
             _log.warning("Passed over a record of the code that %s used: %s", step, error)
     return sorted(found)
 

@@ -159,8 +159,8 @@ def unpack_part(key: bytes, payload: bytes) -> Part:
     """The part in a payload of kind `PART`."""
     try:
         entry_id, created_s, name, size = msgpack.unpackb(payload[_HEAD:])[:4]
-        return Part(key, bytes(entry_id), float(created_s), ObjectRef(name, size))
-    except (ValueError, TypeError) as error:
+        return Part(key, _raw(entry_id), float(created_s), ObjectRef(name, size))
+    except (ValueError, TypeError, OverflowError) as error:
         raise IntegrityError(f"a part of an entry of key {key.hex()} cannot be parsed: {error}") from error
 
 
@@ -173,7 +173,7 @@ def unpack_entry(key: bytes, payload: bytes) -> Entry:
         entry_id, created_s, codec, head, objects, executes_code, observed, packed_meta = fields[:8]
         refs = tuple(ObjectRef(name, size) for name, size in objects) if objects else ()
         if observed:
-            observed = tuple((str(module), str(name), bytes(digest)) for module, name, digest in observed)
+            observed = tuple((str(module), str(name), _raw(digest)) for module, name, digest in observed)
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"an entry of key {key.hex()} cannot be parsed: {error}", key=key.hex()) from error
     return Entry(key, entry_id, created_s, codec, head, refs, executes_code, observed, packed_meta)
@@ -197,9 +197,15 @@ def unpack_event(key: bytes, payload: bytes) -> Event:
 def unpack_tombstone(payload: bytes) -> list[bytes]:
     """The ids that a payload of kind `TOMBSTONE` removes."""
     try:
-        return [bytes(entry_id) for entry_id in msgpack.unpackb(payload[_HEAD:])]
+        return [_raw(entry_id) for entry_id in msgpack.unpackb(payload[_HEAD:])]
     except (ValueError, TypeError) as error:
         raise IntegrityError(f"a tombstone cannot be parsed: {error}") from error
+
+
+def _raw(found: Any) -> bytes:
+    if type(found) is not bytes:  # of a number, `bytes` would make as many zeros
+        raise TypeError(f"an id is bytes, found {found!r:.50}")
+    return found
 
 
 _UNPACKERS: dict[bytes, Callable[[bytes, bytes], Entry | Event]] = {ENTRY: unpack_entry, EVENT: unpack_event}

@@ -93,8 +93,8 @@ def is_buried(batches: Sequence[Batch]) -> bool:
 def _names(event: Event) -> dict[str, tuple[Stretch, ...]] | None:
     try:
         return {
-            str(kind): tuple((bytes(writer), int(first), int(last)) for writer, first, last in listed)
+            str(kind): tuple((bytes(memoryview(writer)), int(first), int(last)) for writer, first, last in listed)
             for kind, listed in event.body["records"].items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None

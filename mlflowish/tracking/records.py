@@ -153,7 +153,7 @@ def unpack_batch(payload: bytes) -> Batch:
     writer, number, events, lasts = batch_fields(payload)
     try:
         return Batch(
-            bytes(writer),
+            _writer(writer),
             int(number),
             tuple(Event(str(kind), int(time_us), dict(body)) for kind, time_us, body, *_ in events),
             {str(name): Last(int(last[0]), int(last[1]), float(last[2])) for name, last in lasts.items()},
@@ -219,8 +219,8 @@ def unpack_chunk(payload: Buffer, only: str | None = None) -> Chunk:
                     _array("q", steps[start:end]), _array("q", times_us[start:end]), _array("d", values[start:end])
                 )
             start = end
-        return Chunk(bytes(writer), int(number), columns)
-    except (ValueError, TypeError) as error:
+        return Chunk(_writer(writer), int(number), columns)
+    except (ValueError, TypeError, OverflowError) as error:
         raise IntegrityError(f"a record of points cannot be parsed: {error}") from error
 
 
@@ -233,8 +233,8 @@ def unpack_lines(payload: Buffer) -> Lines:
     """Console text or calls in a payload."""
     writer, number, rows = _fields(payload, 3)
     try:
-        return Lines(bytes(writer), int(number), [tuple(row) for row in rows])
-    except (ValueError, TypeError) as error:
+        return Lines(_writer(writer), int(number), [tuple(row) for row in rows])
+    except (ValueError, TypeError, OverflowError) as error:
         raise IntegrityError(f"a record of lines cannot be parsed: {error}") from error
 
 
@@ -256,9 +256,15 @@ def _opened(whole: memoryview, head: memoryview) -> OpenChunk | None:
                 return None
             at = start + size
             columns.append(whole[start:at])
-        return OpenChunk(bytes(writer), int(number), counts, *columns) if at <= len(whole) else None
-    except (ValueError, TypeError, LookupError, msgpack.UnpackException):
+        return OpenChunk(_writer(writer), int(number), counts, *columns) if at <= len(whole) else None
+    except (ValueError, TypeError, LookupError, OverflowError, msgpack.UnpackException):
         return None
+
+
+def _writer(found: Any) -> bytes:
+    if type(found) is not bytes:  # of a number, `bytes` would make as many zeros
+        raise TypeError(f"a writer is bytes, found {found!r:.50}")
+    return found
 
 
 def _packed(fields: Sequence[Any]) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
+from msgpack import packb
 
 from mlflowish.journals import Journals
 from mlflowish.journals.frames import FILE_HEAD_BYTES, FRAME_HEAD, KEY_BYTES
@@ -192,6 +194,8 @@ def calls_record(payload: bytes) -> Callable[[Path], None]:
     return lambda root: append(root, "calls", b"k" * 16, payload)
 
 
+CODE = b"\x01" + zlib.compress(packb(("module", "name", "page", "no map", 5)))
+POINTS = packb((1, 1 << 63, 0, (), b"", b"", b""))
 TAG = entries.step_tag("nobody")
 DAMAGES = [
     Damage("no FORMAT", "format-missing", lambda root: (root / "FORMAT").unlink()),
@@ -222,6 +226,9 @@ DAMAGES = [
     Damage("entry that is none", "record-unreadable", calls_record(b"\x01" + TAG + b"\xc1")),
     Damage("tombstone that is none", "record-unreadable", calls_record(b"\x02" + TAG + b"\xc1")),
     Damage("parts that are none", "record-unreadable", lambda root: append(root, "fingerprints", b"k" * 16, b"zzz")),
+    Damage("code that is none", "record-unreadable", lambda root: append(root, "code", b"k" * 16, CODE)),
+    Damage("points of a number", "record-unreadable", lambda root: append(root, "metrics", b"k" * 16, POINTS)),
+    Damage("use of a number", "record-unreadable", lambda root: append(root, "used", b"k" * 16, packb((0.0, 1 << 63)))),
     Damage("record of a later kind", "record-unknown", calls_record(b"\x77" + TAG), is_mended=False),
     Damage("lease that is none", "lease-damaged", lambda root: touch(root / "leases" / ("ab" * 16) / "0")),
     Damage("lease nested too deep", "lease-damaged", deep_lease),

@@ -11,8 +11,10 @@ import threading
 import time
 
 import pytest
+from msgpack import packb
 
 import mlflowish as mf
+from mlflowish.steps.using import _key as using_key
 
 
 @pytest.fixture
@@ -197,6 +199,18 @@ def test_accept_keeps_results_over_an_edit(store):
     assert "accepted" in new.explain(1).reason
     with pytest.raises(mf.InvalidInputError, match="reason"):
         mf.accept(new, reason=" ")
+
+
+@pytest.mark.parametrize("record", [b"\xc1", packb(5), packb([1 << 63, "r", "u", 0.0, "f"]), packb([b"d" * 16])])
+def test_what_no_accept_can_have_written_is_passed_over(store, record: bytes):
+    @mf.step(name="f")
+    def double(x):
+        return 2 * x
+
+    for kind in ("accepted", "used"):
+        key = using_key("f") if kind == "used" else double.fingerprint.digest
+        store.journals(kind).append(key, record)
+    assert (double(1), double.is_cached(1), mf.accepted(store)) == (2, True, [])
 
 
 def test_accept_by_another_process_is_seen_by_one_that_has_just_looked(tmp_path):
