@@ -15,7 +15,7 @@ from typing import Any
 
 from mlflowish.codecs.base import Declined, Encoded, PartReader
 from mlflowish.codecs.plain import stream_of, stream_placed
-from mlflowish.codecs.refusals import damaged, not_here, refused_by_policy, unstorable
+from mlflowish.codecs.refusals import damaged, not_here, not_importable, refused_by_policy, unstorable
 from mlflowish.codecs.streams import dump, load
 from mlflowish.codecs.tree import LeafReader
 from mlflowish.errors import CapabilityError, MlflowishError
@@ -84,7 +84,9 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         try:
             return super().find_class(module, name)
-        except (ImportError, AttributeError) as error:
+        except ImportError as error:
+            raise not_importable("pickle", error, f"{module}.{name} is not there ({error})") from error
+        except AttributeError as error:
             raise not_here("pickle", f"{module}.{name} is not there ({error})") from error
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlflowish.errors import CapabilityError, IntegrityError, MlflowishError, UncacheableError
+from mlflowish.errors import CapabilityError, IntegrityError, MlflowishError, UncacheableError, missing_extra
+
+# Libraries whose import names are those of the extras that bring them.
+_EXTRAS = frozenset({"numpy", "pandas", "polars", "torch", "sklearn", "skops", "xgboost", "lightgbm", "onnx"})
 
 
 def damaged(codec: str, found: str) -> IntegrityError:
@@ -26,6 +29,14 @@ def not_here(codec: str, found: str) -> CapabilityError:
         codec=codec,
         found=found,
     )
+
+
+def not_importable(codec: str, error: ImportError, found: str) -> CapabilityError:
+    """The error for a module that is not here; MissingExtraError if an extra of ours brings it."""
+    top = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and top in _EXTRAS:
+        return missing_extra(top, needed_for=f"Loading a value stored by codec '{codec}'", cause=error)
+    return not_here(codec, found)
 
 
 def refused_by_policy(codec: str) -> CapabilityError:
@@ -50,7 +61,8 @@ def unstorable(path: str, reason: str) -> UncacheableError:
 
 @contextmanager
 def sense_made(codec: str) -> Iterator[None]:
-    """Turns whatever parsing of hostile bytes raises into the IntegrityError of `codec`; our own errors pass."""
+    """Turns whatever parsing of hostile bytes raises into the IntegrityError of `codec`; our own errors pass, and a
+    library that is not here is no damage."""
     try:
         yield
     except Exception as error:
@@ -58,7 +70,10 @@ def sense_made(codec: str) -> Iterator[None]:
 
 
 def as_damage(codec: str, error: Exception) -> MlflowishError:
-    """The IntegrityError for what parsing hostile bytes raised; an error of ours as it is."""
+    """The IntegrityError for what parsing hostile bytes raised, a CapabilityError for a library that is not here; an
+    error of ours as it is."""
     if isinstance(error, MlflowishError):
         return error
+    if isinstance(error, ImportError):
+        return not_importable(codec, error, str(error)[:200])
     return damaged(codec, f"{type(error).__name__}: {str(error)[:200]}")

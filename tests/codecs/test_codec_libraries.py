@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import io
+import sys
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflowish.codecs import decode, encode
-from mlflowish.errors import IntegrityError
+from mlflowish.errors import IntegrityError, MissingExtraError
 from mlflowish.hashing import digest
 
 LIMITS = [0, 1 << 16]
@@ -290,3 +291,26 @@ class TestTorch:
         ):
             with pytest.raises(IntegrityError):
                 decode("torch", encoded.head, [bytes_part(wrong)])
+
+
+def made_of(library):
+    if library == "numpy":
+        return np.arange(3)
+    if library == "polars":
+        return pl.DataFrame({"a": [1]})
+    if library == "pandas":
+        import pandas as pd
+
+        return pd.DataFrame({"a": [1]})
+    from sklearn.linear_model import Ridge
+
+    return Ridge()
+
+
+@pytest.mark.parametrize("library", ["numpy", "pandas", "polars", "sklearn"])
+def test_a_library_that_is_not_here_is_no_damage(monkeypatch, library):
+    encoded = encode(made_of(library), inline_limit=1 << 20)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=f"needs the extra '{library}'") as missing:
+        decode(encoded.codec, bytes(encoded.head), [])
+    assert missing.value.extra == library
