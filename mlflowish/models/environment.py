@@ -57,6 +57,16 @@ class Environment:
         head = f"# Python {self.python} ({self.implementation}, {self.platform})"
         return "\n".join([head, *(package.line() for package in self.packages)]) + "\n"
 
+    def __str__(self) -> str:
+        return self.requirements().rstrip()
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        rows = [("Python", f"{self.python} ({self.implementation}, {self.platform})")]
+        rows += [(package.name, package.version + (" (local)" if package.local else "")) for package in self.packages]
+        return card("Environment", rows)
+
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""
         return {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflowish.store import Store, Table
     from mlflowish.tracking import Run
 
+_MOST_NUMBERS = 20
 _BADGES = {"production": "good", "staging": "warn", ARCHIVED: "neutral", NONE: "neutral"}
 
 
@@ -228,6 +229,27 @@ class RegisteredModel:
             "who": self.who,
             "rules": self.rules.value(),
         }
+
+    def __repr__(self) -> str:
+        placed = f", {self.placed}" if self.placed else ""
+        return f"RegisteredModel({self.name!r}, {self._count}{placed})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        rows = [
+            (stage, ("... " if len(numbers) > _MOST_NUMBERS else "") + ", ".join(map(str, numbers[-_MOST_NUMBERS:])))
+            for stage, numbers in self.stages.items()
+        ]
+        rows += [(f"@{alias}", str(number)) for alias, number in self.aliases.items()]
+        rows += [("description", self.description)] if self.description else []
+        rows += [("tags", str(cell(dict(self.tags))))] if self.tags else []
+        rows += [("created", f"{cell(self.created)} by {self.who}")]
+        return card(f"{self.name}: {self._count}", rows)
+
+    @property
+    def _count(self) -> str:
+        return "1 version" if self.versions == 1 else f"{self.versions} versions"
 
 
 class RegisteredModels(Listing[RegisteredModel]):

@@ -135,3 +135,12 @@ print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_environment_shows_itself(stored):
+    environment = stored.manifest.environment
+    assert str(environment) + "\n" == environment.requirements()
+    assert "scikit-learn" in environment._repr_html_()
+    hostile = Environment("<b>", "x", "y", (Package("n", "1", local=True),))._repr_html_()
+    assert "&lt;b&gt;" in hostile
+    assert "1 (local)" in hostile

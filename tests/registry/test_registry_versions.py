@@ -355,3 +355,14 @@ def test_whatever_is_said_of_a_version_its_display_stays_ours(store):
         assert "<img" not in each._repr_html_()
         assert "&lt;img" in each._repr_html_()
         assert " object at 0x" not in repr(each)
+
+
+def test_a_model_shows_itself(store):
+    for number in range(2):
+        mf.register_model("churn", number, stage="staging", alias=f"a{number}", tags={"t": "<img src=x>"})
+    registry.annotate("churn", description="<img src=x>", tags={"team": "growth"})
+    model = registry.model("churn")
+    assert repr(model) == "RegisteredModel('churn', 2 versions, staging: 1, 2)"
+    shown = model._repr_html_()
+    assert "<img" not in shown
+    assert all(text in shown for text in ("&lt;img", "1, 2", "@a0", "growth", "2 versions"))
