@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from mlflowish.errors import IntegrityError, NotFoundError, StateError
+from mlflowish.errors import IntegrityError, NotFoundError, StateError, StorageError
 from mlflowish.maintenance.aside import set_aside
 from mlflowish.maintenance.checking import Check
 from mlflowish.storage import LocalStorage
@@ -133,12 +133,7 @@ def _all_names(storage: Storage) -> Iterator[tuple[str, str | None]]:
     waiting = [""]
     while waiting:
         folder = waiting.pop()
-        try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                found = list(entries)
-        except FileNotFoundError:
-            continue
-        for entry in found:
+        for entry in _listed(os.path.join(root, folder)):
             path = folder + entry.name
             if entry.is_symlink():
                 yield path, _target(entry.path)
@@ -166,11 +161,21 @@ def leftovers(root: str) -> Iterator[tuple[str, int, float]]:
     folder = os.path.join(root, RESERVED)
     if os.path.islink(folder):
         return
+    for entry in _listed(folder):
+        try:
+            if entry.is_file(follow_symlinks=False):
+                found = entry.stat(follow_symlinks=False)
+                yield f"{RESERVED}/{entry.name}", found.st_size, found.st_mtime
+        except FileNotFoundError:  # its writer has finished it
+            continue
+
+
+def _listed(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, nothing if it is none; StorageError if nobody may look."""
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    found = entry.stat(follow_symlinks=False)
-                    yield f"{RESERVED}/{entry.name}", found.st_size, found.st_mtime
-    except FileNotFoundError:
-        return
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StorageError(f"Could not list {folder}: {error.strerror}", path=folder) from error

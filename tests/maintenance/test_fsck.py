@@ -250,3 +250,9 @@ def test_a_fault_at_any_call_of_a_repair_loses_nothing_and_the_next_repair_ends_
         number += 7
     assert number > 50
     assert small is not None
+
+
+def test_a_file_is_no_store(tmp_path: Path):
+    (tmp_path / "file").write_text("?")
+    assert mf.fsck(tmp_path / "file").findings == ()
+    assert mf.gc(tmp_path / "file").objects.count == 0
