@@ -255,14 +255,16 @@ class StorageSuite(AppendTests, ObjectTests):
             racer.start()
         winners: dict[int, list[int]] = {number: [] for number in range(rounds)}
         for _ in range(rounds * RACERS):
-            number, racer_number, won = results.get(timeout=120)  # however long all take, none is silent for so long
+            told = results.get(timeout=120)  # however long all take, none is silent for so long
+            assert isinstance(told, tuple), told
+            number, racer_number, won = told
             if won:
                 winners[number].append(racer_number)
         for racer in racers:
             racer.join(30)
-        for number, told in winners.items():
-            assert len(told) == 1, f"round {number}: {told} were told that they won"
-            assert storage.get(f"race/{number}") == nonce_of(told[0], number) + payloads[number % len(payloads)]
+        for number, first in winners.items():
+            assert len(first) == 1, f"round {number}: {first} were told that they won"
+            assert storage.get(f"race/{number}") == nonce_of(first[0], number) + payloads[number % len(payloads)]
 
     def test_a_reader_never_sees_a_part(self, storage: Storage) -> None:
         whole = {bytes([number]) * (2 << 20) for number in range(4)}

@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -85,11 +86,19 @@ def nonce_of(racer: int, number: int) -> bytes:
 
 
 def race_rounds(storage: Storage, racer: int, rounds: int, payloads: list[bytes], barrier: Any, results: Any) -> None:
-    """In a child: race for one path after the other, and put into `results` at once whether it was told that it won."""
-    for number in range(rounds):
-        content = nonce_of(racer, number) + payloads[number % len(payloads)]
-        barrier.wait(120)
-        results.put((number, racer, storage.put_if_absent(f"race/{number}", content)))
+    """In a child: race for one path after the other, and put into `results` at once whether it was told that it won.
+
+    What it could not do comes as text, and nobody waits for it any more.
+    """
+    try:
+        for number in range(rounds):
+            content = nonce_of(racer, number) + payloads[number % len(payloads)]
+            barrier.wait(120)
+            results.put((number, racer, storage.put_if_absent(f"race/{number}", content)))
+    except Exception:
+        results.put(f"racer {racer} of round {number}: {traceback.format_exc()}")
+        barrier.abort()
+        raise
 
 
 def content_of(path: str) -> bytes:

@@ -141,7 +141,8 @@ def _start_seaweed(data: Path) -> tuple[subprocess.Popen[bytes], str, dict[str, 
     options = {
         "dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3": "true", "s3.config": data / "s3.json",
         "master.port": master, "volume.port": volume, "filer.port": filer, "s3.port": s3,
-        "filer.localSocket": data / "filer.sock", "volume.max": 20, "master.volumeSizeLimitMB": 64,
+        # Room for what six racers store in 200 rounds: what the losers sent is there until somebody cleans.
+        "filer.localSocket": data / "filer.sock", "volume.max": 100, "master.volumeSizeLimitMB": 64,
         # Catalogs that nobody asks here, at ports of their own: two servers on one machine would fight for them.
         "s3.port.iceberg": 0, "s3.port.lance": 0, "master.telemetry": "false",
     }  # fmt: skip
