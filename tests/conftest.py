@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import json
 import os
+import signal
 import sys
 import threading
 import uuid
@@ -27,6 +28,10 @@ hypothesis.settings.load_profile("patient")
 # Workers share the cores: threads of BLAS and OpenMP below each of them, and below their children, would only spin.
 if os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and so would what tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Place = tuple[str, dict[str, Any]]
 
