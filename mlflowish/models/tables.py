@@ -96,7 +96,7 @@ def _python_table(schema: pa.Schema, data: Any) -> pa.Table:
     for field in schema:
         values = [row.get(field.name) for row in data] if is_rows else data[field.name]
         try:
-            columns[field.name] = _python_column(values, field)
+            columns[field.name] = _whole(_python_column(values, field), field)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             text = f"column {field.name!r} must be {type_text(field.type)}: {str(error).splitlines()[0][:120]}"
             problems.append(Problem(field.name, "type", text))
@@ -207,8 +207,9 @@ def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
     return with_columns(data, changed)
 
 
-def _whole(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-    """Floats as the whole numbers that may be missing: a column of which some are missing pandas reads as floats."""
+def _whole(column: Any, field: pa.Field) -> Any:
+    """Floats as the whole numbers that may be missing: a column of which some are missing pandas reads as floats, and
+    writes as such into dicts."""
     if not (field.nullable and pa.types.is_integer(field.type) and pa.types.is_floating(column.type)):
         return column
     try:

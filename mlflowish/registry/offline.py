@@ -127,8 +127,9 @@ def _last_known(store: Store, path: Path, name: str, selector: Selector, error: 
         seen = utc(document["seen_s"])
     except (OSError, ValueError, KeyError, TypeError, IntegrityError, FormatVersionError):
         raise error from None
+    what = "was the newest" if str(selector) == "latest" else f"is what the {selector} named"
     warnings.warn(
-        f"{store.url} cannot be reached: {name} version {version.version} is what the {selector} named on "
+        f"{store.url} cannot be reached: {name} version {version.version} {what} on "
         f"{seen:%Y-%m-%d %H:%M:%S} UTC, when it was last seen from here ({error.message})",
         RuntimeWarning,
         stacklevel=4,

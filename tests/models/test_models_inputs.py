@@ -94,6 +94,17 @@ def test_lists_for_a_column_of_arrays_come_as_an_array():
     assert given.tolist() == [[1, 2, 3]]
 
 
+def test_what_pandas_wrote_of_whole_numbers_is_taken_for_them():
+    example = pd.DataFrame({"n": pd.array([1, None], dtype="Int64")})
+    floats = pd.DataFrame({"n": [2.0, np.nan]})
+    for data in (floats, floats.to_dict("list"), floats.to_dict("records")):
+        given = asked(example, data).n
+        assert str(given.dtype) == "Int64"
+        assert given.to_list() == [2, pd.NA]
+    with pytest.raises(mf.InvalidInputError, match="'n' is float64, not int64"):
+        asked(example, {"n": [2.5, None]})
+
+
 def test_a_structured_array_stays_one():
     example = np.array([(1, 2.5)], dtype=[("a", "i8"), ("b", "f8")])
     swapped = np.array([(2.5, 1)], dtype=[("b", "f8"), ("a", "i8")])
