@@ -7,6 +7,7 @@ the values. A field keeps them in its metadata, as JSON; two schemas that differ
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -15,10 +16,22 @@ import pyarrow as pa
 from mlflowish.errors import IntegrityError
 
 MOST = 100_000
+MOST_BYTES = 1 << 20  # of all fields together: a manifest has to hold them
 _KEY = b"mlflowish.categories"
 
 
-def remembered(field: pa.Field, column: pa.ChunkedArray) -> pa.Field:
+def remembered(fields: Iterable[pa.Field], table: pa.Table) -> list[pa.Field]:
+    """The fields with the categories of their columns, as long as there is room for them."""
+    found, room = [], MOST_BYTES
+    for field in fields:
+        with_them = _remembered(field, table.column(field.name))
+        size_bytes = len((with_them.metadata or {}).get(_KEY, b""))
+        found.append(with_them if size_bytes <= room else field)
+        room -= size_bytes if size_bytes <= room else 0
+    return found
+
+
+def _remembered(field: pa.Field, column: pa.ChunkedArray) -> pa.Field:
     """The field with the categories of `column`; as it is without any, or with such as JSON cannot hold."""
     if not pa.types.is_dictionary(column.type) or not column.num_chunks:
         return field

@@ -56,7 +56,7 @@ def schema_of(data: Any, *, what: str) -> pa.Schema:
                 raise ValueError("its one column has no name. Name it, or give it as an array")
             fields = [_field(name, table.column(name)) for name in table.column_names]
             if container_of(data) == "pandas":
-                fields = [remembered(field, table.column(field.name)) for field in fields]
+                fields = remembered(fields, table)
             return pa.schema(fields)
         if container_of(data) is not None:
             return pa.schema([array_field(data)])

@@ -85,7 +85,14 @@ class Manifest:
             "signature": self.signature_record,
             "metadata": self.metadata,
         }
-        return canonical_json(record)
+        data = canonical_json(record)
+        if len(data) > MOST_BYTES:
+            raise InvalidInputError(
+                f"To describe this model takes {len(data):,} bytes, more than the {MOST_BYTES:,} of a manifest. "
+                "Put large metadata into files, or give an example, or a signature, of fewer columns.",
+                size_bytes=len(data),
+            )
+        return data
 
     @classmethod
     def unpacked(cls, data: bytes | memoryview) -> Manifest:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import mlflowish as mf
-from mlflowish.models import Signature
+from mlflowish.models import Signature, store_model
 
 BEYOND_FLOATS = 2**60 + 1
 
@@ -266,3 +266,11 @@ def test_one_missing_number_is_found_among_many_columns():
     with pytest.raises(mf.InvalidInputError) as refused:
         asked(example, example.assign(b=[1.0, np.nan]))
     assert refused.value.columns == ("b",)
+
+
+def test_a_description_that_no_manifest_holds_is_refused_before_it_is_stored(store):
+    with pytest.raises(mf.InvalidInputError, match="more than the 16,777,216 of a manifest"):
+        store_model(store, len, metadata={"notes": "x" * (17 << 20)})
+    many = pd.DataFrame({f"c{n}": pd.Categorical([f"{i:0100}" for i in range(4000)]) for n in range(5)})
+    inputs = mf.infer_signature(many).record()["inputs"]
+    assert ["categories" in field for field in inputs] == [True, True, False, False, False]
