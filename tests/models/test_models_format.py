@@ -19,7 +19,7 @@ from mlflowish.models.types import _PRIMITIVE
 from mlflowish.storage import ObjectRef
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "format-models.md").read_text(encoding="utf-8")
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN, GOLDEN_2 = (pathlib.Path(__file__).parent / name for name in ("golden", "golden-2"))
 FRAME = pd.DataFrame({"a": np.arange(8.0), "b": np.arange(8)})
 TARGET = np.array([0, 0, 0, 1, 0, 1, 1, 1])
 
@@ -238,16 +238,76 @@ def test_what_was_stored_is_still_read(tmp_path, name):
     assert str(stored.signature) == written["signature"]
 
 
-def write_golden():
-    """`python test_models_format.py` writes the golden store, if there is none."""
-    store, written = mf.Store(GOLDEN / "store"), {}
-    for name, (model, example) in golden_models().items():
-        stored = store_model(store, model, input_example=example)
+def module_in_other_orders():
+    """A module whose tensors lie in memory in orders of their own, two of them in one piece."""
+    import torch
+
+    module, both = torch.nn.Linear(2, 3), torch.linspace(0, 1, 12)
+    module.weight = torch.nn.Parameter(torch.linspace(0, 1, 6).reshape(2, 3).T)
+    module.bias = torch.nn.Parameter(torch.zeros(3))
+    module.register_buffer("both", both)
+    module.register_buffer("tail", both[6:])
+    return module
+
+
+def golden_additions():
+    """What came later, in the manifests of the same version."""
+    import xgboost
+
+    colours = pd.DataFrame({"c": pd.Categorical(list("rgbrgbrg"), categories=["b", "g", "r"]), "a": np.arange(8.0)})
+    options = {"n_estimators": 2, "n_jobs": 1, "enable_categorical": True, "tree_method": "hist"}
+    rows = np.array([(1.0, 2), (3.0, 4)], dtype=[("a", "f8"), ("b", "i4")])
+    return {
+        "categories": (xgboost.XGBClassifier(**options).fit(colours, TARGET), colours),
+        "structured": ({"weights": [1.0, 2.0]}, rows),
+        "orders": (module_in_other_orders(), np.ones((2, 2), dtype="float32")),
+    }
+
+
+@pytest.fixture(params=["categories", "structured", "orders"])
+def addition(request, tmp_path):
+    written = json.loads((GOLDEN_2 / "models.json").read_text())[request.param]
+    shutil.copytree(GOLDEN_2 / "store", tmp_path / "golden")
+    stored = open_model(mf.Store(tmp_path / "golden"), ObjectRef(*written["manifest"]))
+    assert str(stored.signature) == written["signature"]
+    return request.param, stored, written
+
+
+def test_what_came_later_is_still_read(addition):
+    name, stored, written = addition
+    example = stored.input_example(allow_pickle=False)
+    if name == "structured":
+        assert stored.signature.container == "structured"
+        assert example.dtype.names == ("a", "b")
+    elif name == "categories":
+        assert stored.manifest.packed().count(b'"categories":{"ordered":false') == 1
+        loaded = stored.load(allow_pickle=False)
+        assert loaded.predict(example).tolist() == written["answer"]
+        assert loaded.predict({"c": list(example["c"]), "a": list(example["a"])}).tolist() == written["answer"]
+    else:
+        assert set(stored.manifest.options) >= {"orders", "parts"}
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+        module = module_in_other_orders()
+        with torch.no_grad():
+            module.weight.zero_()
+        loaded = stored.load(allow_pickle=False, into=module)
+        assert loaded.predict(example).tolist() == written["answer"]
+
+
+def write_golden(folder, models):
+    """`python test_models_format.py` writes the golden stores that are not there."""
+    store, written = mf.Store(folder / "store"), {}
+    for name, (model, example) in models.items():
+        stored = store_model(store, model, input_example=example, signature=mf.infer_signature(example))
         ref = [stored.manifest_ref.name, stored.manifest_ref.size_bytes]
-        written[name] = {"manifest": ref, "answer": answer(name, stored), "signature": str(stored.signature)}
-    (GOLDEN / "models.json").write_text(json.dumps(written, indent=1) + "\n")
-    (GOLDEN / "store" / ".gitignore").unlink()
+        if name == "orders":
+            found = stored.load(allow_pickle=False, into=module_in_other_orders()).predict(example).tolist()
+        else:
+            found = None if name == "structured" else stored.load(allow_pickle=False).predict(example).tolist()
+        written[name] = {"manifest": ref, "answer": found, "signature": str(stored.signature)}
+    (folder / "models.json").write_text(json.dumps(written, indent=1) + "\n")
+    (folder / "store" / ".gitignore").unlink()
 
 
-if __name__ == "__main__" and not GOLDEN.exists():
-    write_golden()
+if __name__ == "__main__" and not GOLDEN_2.exists():
+    write_golden(GOLDEN_2, golden_additions())
