@@ -220,13 +220,15 @@ def connected(address: str) -> Any:
 
 
 def _placement(client: Any, resources: Resources) -> dict[str, Any]:
-    """What `client.submit` is told about resources. CapabilityError if no worker has so much."""
+    """What `client.submit` is told about resources. CapabilityError if there are workers, and none has so much."""
     wanted = {name: amount for name, amount in resources.amounts.items() if name in _LABELS}
     if wanted.get("cpus", 1) <= 1:
         wanted.pop("cpus", None)
     if not wanted:
         return {}
     workers = client.scheduler_info(n_workers=-1)["workers"]
+    if not workers:  # not yet, or not any more: what those offer that come, the scheduler learns first
+        return {"resources": {_LABELS["gpus"]: wanted["gpus"]}} if "gpus" in wanted else {}
     fitting = dict(workers)
     taken: dict[str, float] = {}
     for name, amount in wanted.items():

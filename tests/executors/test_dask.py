@@ -106,6 +106,19 @@ def test_gpus_go_where_they_are_offered_and_what_nobody_offers_is_refused(dask):
         dask.submit(offers, resources=mf.Resources(memory="500 GiB"))
 
 
+def test_a_call_waits_for_workers_where_there_are_none_yet():
+    from distributed import Client, LocalCluster
+
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": ":0", "resources": {"GPU": 1}}
+    with LocalCluster(n_workers=0, **options) as cluster, Client(cluster, set_as_default=False) as client:
+        executor = DaskExecutor(client)
+        futures = [executor.submit(lambda: 1, resources=mf.Resources(**{each: 1})) for each in ("gpus", "cpus")]
+        futures.append(executor.submit(lambda: 1, resources=mf.Resources(memory="1 MiB")))
+        cluster.scale(1)
+        assert [future.result(60) for future in futures] == [1, 1, 1]
+        executor.shutdown()
+
+
 def test_a_module_that_workers_have_not_is_named(dask, tmp_path, monkeypatch):
     (tmp_path / "only_here.py").write_text("import mlflowish as mf\n@mf.step\ndef step(x):\n    return x\n")
     monkeypatch.syspath_prepend(str(tmp_path))
