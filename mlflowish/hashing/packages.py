@@ -143,8 +143,8 @@ def _claimed_in(folder: str) -> dict[str, tuple[str, str]]:
         return found
     for entry in sorted(entries):
         match = _DIST_INFO.match(entry)
-        if match is None:
-            continue
+        if match is None or not os.path.exists(os.path.join(folder, entry, "METADATA")):
+            continue  # the second is what a removal leaves that was broken off
         distribution = (match["name"].lower().replace("_", "-"), match["version"])
         for name in _import_names(os.path.join(folder, entry), match["name"]):
             found[name] = distribution
@@ -179,8 +179,9 @@ def distribution_of(top: str) -> tuple[str, str] | None:
         except (importlib.metadata.PackageNotFoundError, ValueError):
             continue
         here = str(found.locate_file(""))
-        if folder is None or os.path.realpath(here) == os.path.realpath(folder):
-            return _named(found)
+        named = _named(found)
+        if named is not None and (folder is None or os.path.realpath(here) == os.path.realpath(folder)):
+            return named
     if folder is not None and top in _claimed_in(folder):
         return _claimed_in(folder)[top]
     for name in importlib.metadata.packages_distributions().get(top, ()):
@@ -188,8 +189,14 @@ def distribution_of(top: str) -> tuple[str, str] | None:
     return None
 
 
-def _named(found: Distribution) -> tuple[str, str]:
-    return str(found.metadata["Name"]).lower().replace("_", "-"), str(found.version)
+def _named(found: Distribution) -> tuple[str, str] | None:
+    """Name and version; None for the empty folder that a removal which was broken off leaves."""
+    try:
+        about: Any = found.metadata
+        name, version = about.get("Name"), about.get("Version")
+    except (FileNotFoundError, AttributeError):  # of the backport of importlib.metadata; of None, in new versions
+        return None
+    return (str(name).lower().replace("_", "-"), str(version)) if name and version else None
 
 
 def _folder_of(top: str) -> str | None:

@@ -132,12 +132,16 @@ def _installed(name: str) -> tuple[Package, tuple[str, ...]] | None:
     """An installed package and the names of those that it requires here; None if it is not installed."""
     import importlib.metadata
 
-    try:
-        found = importlib.metadata.distribution(name)
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        # Required for another system or version of Python, or not there; what is not there was not needed.
-        return None
-    return Package(name, str(found.version), _is_local(found)), tuple(_required(found))
+    for found in importlib.metadata.distributions(name=name) if name else ():
+        try:
+            about: Any = found.metadata
+            version = about.get("Version")
+        except (FileNotFoundError, AttributeError):  # a folder that a broken off removal left
+            continue
+        if version:
+            return Package(name, str(version), _is_local(found)), tuple(_required(found))
+    # Required for another system or version of Python, or not there; what is not there was not needed.
+    return None
 
 
 def _required(found: Distribution) -> Iterator[str]:

@@ -29,6 +29,18 @@ def stored(store):
     return store_model(store, LinearRegression().fit(FRAME, FRAME.a), input_example=FRAME)
 
 
+def test_what_a_broken_off_removal_leaves_is_not_locked(tmp_path, monkeypatch):
+    for version in ("0.9", "1.0"):
+        (tmp_path / f"once_locked-{version}.dist-info").mkdir()
+    (tmp_path / "once_locked.py").write_text("")
+    info = tmp_path / "once_locked-1.0.dist-info"
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: once-locked\nVersion: 1.0\n")
+    (info / "RECORD").write_text("once_locked.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    packages = current_environment({"once_locked"}).packages
+    assert [(package.name, package.version) for package in packages] == [("once-locked", "1.0")]
+
+
 def test_the_lock_pins_what_the_model_needs_and_no_more(stored):
     lines = [line for line in stored.manifest.environment.requirements().splitlines() if not line.startswith("#")]
     pinned = {Requirement(line.partition("  #")[0]).name: line for line in lines}
