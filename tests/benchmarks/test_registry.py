@@ -167,6 +167,15 @@ def test_registering(benchmark, registry_of, peer):
     assert int(benchmark.pedantic(registry_of(peer).register, rounds=60)) >= 4
 
 
+@pytest.mark.nightly
+def test_registering_ten_times_in_turn(figures, registry_of):
+    """Loops of both one after the other: processors of shared machines change their speed from second to second."""
+    peers = {peer: registry_of(peer) for peer in ("mlflowish", "mlflow sqlite")}
+    runners = {who: lambda peer=peer: [peer.register() for _ in range(10)] for who, peer in peers.items()}
+    figures.race("registry: register a stored model ten times, in turn", runners, rounds=25)
+    assert all(int(peer.register()) > 260 for peer in peers.values())
+
+
 @BOTH
 @pytest.mark.benchmark(group="registry: store and register, scikit-learn")
 def test_storing_and_registering(benchmark, registry_of, peer):
