@@ -4,6 +4,7 @@ slow things in the background, and nothing of it ever stops the program."""
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -116,9 +117,10 @@ def finish_describing(timeout_s: float = EXIT_S) -> None:
 
 
 def _fresh(name: str, find_out: Callable[[], Any]) -> Any:
-    if _age_s(name) > FRESH_S:
-        _found[name] = (time.monotonic(), find_out())
-    return _found[name][1]
+    with _finding:  # runs that begin meanwhile wait for this one's answer
+        if _age_s(name) > FRESH_S:
+            _found[name] = (time.monotonic(), find_out())
+        return _found[name][1]
 
 
 def _age_s(name: str) -> float:
@@ -135,3 +137,15 @@ def _quietly(act: Callable[[], None]) -> None:
 
 _found: dict[str, tuple[float, Any]] = {}
 _describing: list[threading.Thread] = []
+_finding = threading.Lock()
+
+
+def _forget_threads() -> None:
+    """In a forked child: whoever was finding something out is not here."""
+    global _finding
+    _finding = threading.Lock()
+    _describing.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

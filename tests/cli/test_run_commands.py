@@ -30,7 +30,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.fixture
 def tracked(mlflowish: Runner, tmp_path: Path, left_by: Callable[..., str]) -> Runner:
     """A store with two runs that ended and one whose program was killed."""
-    left_by(SCRIPT, tmp_path, name="tracked.py", MLFLOWISH_SOURCE="0")
+    # What is found out in the background may not be there yet when the program is killed.
+    left_by(SCRIPT, tmp_path, name="tracked.py", MLFLOWISH_SOURCE="0", MLFLOWISH_ENVIRONMENT="0")
     return mlflowish
 
 
