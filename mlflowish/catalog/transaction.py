@@ -161,16 +161,14 @@ class Transaction:
                     keys=[],
                     doomed=[ref.name],
                 )
-            if is_settled(self._storage, ref):
-                self._refs[ref.name] = ref
-                continue
-            if not _is_there(self._storage, ref):
-                raise NotFoundError(
-                    f"The object {ref.name} ({ref.size_bytes} bytes) that this transaction refers to is not in "
-                    f"{self._storage.url}. Store it first.",
-                    name=ref.name,
-                )
-            settle_object(self._storage, ref)
+            if not is_settled(self._storage, ref):
+                if not _is_there(self._storage, ref):
+                    raise NotFoundError(
+                        f"The object {ref.name} ({ref.size_bytes} bytes) that this transaction refers to is not in "
+                        f"{self._storage.url}. Store it first.",
+                        name=ref.name,
+                    )
+                settle_object(self._storage, ref)
             self._refs[ref.name] = ref
 
     def on_commit(self, function: Callable[[], object]) -> None:

@@ -168,7 +168,7 @@ class Store:
             return self.catalog.transact(run, id=id, comment=comment)
         with outer:
             if outer.repeated is not None:
-                return outer.repeated[0]  # type: ignore[no-any-return]
+                return outer.repeated[0]  # type: ignore[no-any-return]  # what an earlier call of this function returned
             outer.result = result = function(outer.transaction)
             return result
 

@@ -95,7 +95,7 @@ def race_rounds(storage: Storage, racer: int, rounds: int, payloads: list[bytes]
             content = nonce_of(racer, number) + payloads[number % len(payloads)]
             barrier.wait(120)
             results.put((number, racer, storage.put_if_absent(f"race/{number}", content)))
-    except Exception:
+    except Exception:  # whatever it is: who waits for this racer hears of it, and then it goes on its way
         results.put(f"racer {racer} of round {number}: {traceback.format_exc()}")
         barrier.abort()
         raise

@@ -117,10 +117,11 @@ def finish_describing(timeout_s: float = EXIT_S) -> None:
 
 
 def _fresh(name: str, find_out: Callable[[], Any]) -> Any:
-    with _finding:  # runs that begin meanwhile wait for this one's answer
-        if _age_s(name) > FRESH_S:
-            _found[name] = (time.monotonic(), find_out())
-        return _found[name][1]
+    if _age_s(name) > FRESH_S:
+        with _finding:  # runs that begin meanwhile wait for this one's answer
+            if _age_s(name) > FRESH_S:
+                _found[name] = (time.monotonic(), find_out())
+    return _found[name][1]
 
 
 def _age_s(name: str) -> float:
@@ -137,13 +138,13 @@ def _quietly(act: Callable[[], None]) -> None:
 
 _found: dict[str, tuple[float, Any]] = {}
 _describing: list[threading.Thread] = []
-_finding = threading.Lock()
+_finding = threading.RLock()  # a signal handler may begin a run
 
 
 def _forget_threads() -> None:
     """In a forked child: whoever was finding something out is not here."""
     global _finding
-    _finding = threading.Lock()
+    _finding = threading.RLock()
     _describing.clear()
 
 

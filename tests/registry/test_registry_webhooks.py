@@ -189,7 +189,7 @@ def test_a_server_that_is_not_there_yet_gets_it_when_it_is(store, receivers):
 
 def test_a_server_may_take_longer_to_answer_than_to_be_reached(store, receivers, monkeypatch):
     monkeypatch.setattr(posting, "_CONNECT_S", 0.2)
-    server = receivers(lambda handler: time.sleep(0.5) or 200)
+    server = receivers(lambda handler: time.sleep(0.5) or 200)  # it answers late: that is what is tested
     registry.on_transition(server.url)
     mf.register_model("churn", len, stage="staging")
     assert server.wait_for(1)
@@ -200,6 +200,7 @@ def test_a_server_may_take_longer_to_answer_than_to_be_reached(store, receivers,
 @pytest.mark.parametrize("kind", ["silent", "dripping"])
 def test_a_server_that_never_finishes_is_given_up_in_time(store, receivers, monkeypatch, kind):
     monkeypatch.setattr(posting, "_WHOLE_S", 1.0)
+    # It says nothing for longer than the limit: that is what is tested.
     answers = [dripping if kind == "dripping" else lambda handler: time.sleep(2) or 0]
     # On a busy machine an answer may be too late that was given at once: it comes again then.
     server = receivers(lambda handler: answers.pop(0)(handler) if answers else 200)
