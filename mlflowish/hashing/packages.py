@@ -179,17 +179,17 @@ def distribution_of(top: str) -> tuple[str, str] | None:
         except (importlib.metadata.PackageNotFoundError, ValueError):
             continue
         here = str(found.locate_file(""))
-        named = _named(found)
-        if named is not None and (folder is None or os.path.realpath(here) == os.path.realpath(folder)):
-            return named
+        known = named(found)
+        if known is not None and (folder is None or os.path.realpath(here) == os.path.realpath(folder)):
+            return known
     if folder is not None and top in _claimed_in(folder):
         return _claimed_in(folder)[top]
     for name in importlib.metadata.packages_distributions().get(top, ()):
-        return _named(importlib.metadata.distribution(name))
+        return named(importlib.metadata.distribution(name))
     return None
 
 
-def _named(found: Distribution) -> tuple[str, str] | None:
+def named(found: Distribution) -> tuple[str, str] | None:
     """Name and version; None for the empty folder that a removal which was broken off leaves."""
     try:
         about: Any = found.metadata

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import IntegrityError
-from mlflowish.hashing.packages import distribution_of
+from mlflowish.hashing.packages import distribution_of, named
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -133,13 +133,8 @@ def _installed(name: str) -> tuple[Package, tuple[str, ...]] | None:
     import importlib.metadata
 
     for found in importlib.metadata.distributions(name=name) if name else ():
-        try:
-            about: Any = found.metadata
-            version = about.get("Version")
-        except (FileNotFoundError, AttributeError):  # a folder that a broken off removal left
-            continue
-        if version:
-            return Package(name, str(version), _is_local(found)), tuple(_required(found))
+        if (known := named(found)) is not None:
+            return Package(name, known[1], _is_local(found)), tuple(_required(found))
     # Required for another system or version of Python, or not there; what is not there was not needed.
     return None
 
