@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from processes_heard import rest_of
+
 HERE = Path(__file__).parent
 HEAD = """
 import json, os, sys
@@ -59,7 +61,7 @@ class Worker:
     def kill(self) -> list[Any]:
         """kill -9; what it had printed, whole lines only."""
         self.process.kill()
-        out, complaints = self.process.communicate()
+        out, complaints = rest_of(self.process)
         assert "Traceback" not in complaints, complaints[-6000:]
         return [json.loads(line) for line in out.splitlines(keepends=True) if line.endswith("\n")]
 

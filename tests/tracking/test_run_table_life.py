@@ -9,6 +9,7 @@ import signal
 import time
 
 import pytest
+from processes_heard import rest_of
 from table_worlds import told
 
 import mlflowish as mf
@@ -215,8 +216,9 @@ def test_two_clients_that_build_at_once_are_both_right(store, program):
     both = [program(code) for _ in range(2)]
     for process in both:
         process.stdout.readline()
-    outs = [process.communicate(timeout=60)[0] for process in both]
-    assert outs[0] == outs[1] == f"{[f'{number:02d}' for number in range(20)]}\n"
+    told = [rest_of(process) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert [out for out, _ in told] == [f"{[f'{number:02d}' for number in range(20)]}\n"] * 2, told
     # Of two manifests with one number, the one of half the work may count: the next search ends it.
     assert len(names(limit=None)) == 20
     assert tabled(store) == 20

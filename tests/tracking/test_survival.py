@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes_heard import rest_of
 
 import mlflowish as mf
 from mlflowish.tracking import find_run, read_runs
@@ -49,7 +50,7 @@ def test_what_was_acknowledged_survives_kill_9_at_any_instant(store: mf.Store, p
     first = logged(process, 1)
     time.sleep(random.Random(seed).random() * 0.3)
     process.send_signal(signal.SIGKILL)
-    last = int([str(first), *process.communicate()[0].split()][-1])
+    last = int([str(first), *rest_of(process)[0].split()][-1])
     run = mf.get_run(find_run(store, "victim").run_id)
     table = run.metric_history("x")
     assert table["step"].to_pylist()[: last + 1] == list(range(last + 1))

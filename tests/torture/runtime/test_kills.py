@@ -8,6 +8,7 @@ import time
 import pytest
 import runtime_steps as steps
 from processes import run, start
+from processes_heard import rest_of
 
 import mlflowish as mf
 
@@ -72,12 +73,13 @@ def test_a_death_at_any_moment_loses_nothing_acknowledged(root, rounds):
     generator, acknowledged = random.Random(7), []
     for number in range(rounds):
         writer = start(WRITER, root, number * 100_000, env={"RUNTIME_LOG": ""})
-        assert writer.stdout.readline()
+        first = writer.stdout.readline()
+        assert first
         time.sleep(generator.random() * 0.4)
         writer.kill()
-        told, complaints = writer.communicate()
+        told, complaints = rest_of(writer)
         assert not complaints
-        lines = told.splitlines(keepends=True)
+        lines = [first, *told.splitlines(keepends=True)]
         acknowledged += [line.split() for line in lines if line.endswith("\n")]
     assert len(acknowledged) > rounds
     with mf.Store(root) as store:
