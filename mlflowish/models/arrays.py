@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mlflowish.models.conforming import Problem, require_no
 from mlflowish.models.containers import array_field, as_array, as_numpy, as_table, container_of, is_table
-from mlflowish.models.delivering import in_container, pandas_column
+from mlflowish.models.delivering import column_in, in_container
 from mlflowish.models.signature import type_text
 from mlflowish.models.tables import cast_values
 from mlflowish.models.types import is_number, is_tensor, may_cast, normal
@@ -105,20 +105,7 @@ def _conformed_values(field: pa.Field, data: Any, container: str) -> Any:
         except pa.ArrowException as error:
             text = f"the values are {type_text(values.type)} and cannot be {type_text(wanted)}: {str(error)[:120]}"
             _refuse(field, "type", text)
-    return _column_in(container or container_of(data) or "list", column, data)
-
-
-def _column_in(container: str, column: pa.ChunkedArray, data: Any) -> Any:
-    if container in ("numpy", "torch"):
-        return _delivered(column.to_numpy(), data, container)
-    if container == "pandas":
-        series = pandas_column(column)
-        return series.set_axis(data.index) if container_of(data) == "pandas" and hasattr(data, "index") else series
-    if container == "polars":
-        import polars
-
-        return polars.from_arrow(column)
-    return column.combine_chunks() if container == "arrow" else column.to_pylist()
+    return column_in(container or container_of(data) or "list", column, data)
 
 
 def _delivered(array: Any, data: Any, container: str) -> Any:
@@ -127,7 +114,7 @@ def _delivered(array: Any, data: Any, container: str) -> Any:
 
         return torch.as_tensor(array)
     if container in ("pandas", "polars", "arrow") and array.ndim == 1:
-        return _column_in(container, pa.chunked_array([pa.array(array)]), array)
+        return column_in(container, pa.chunked_array([pa.array(array)]))
     return array.tolist() if container == "list" else array
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from mlflowish.errors import missing_extra
+from mlflowish.models.containers import container_of
 from mlflowish.models.types import is_tensor
 
 
@@ -15,24 +16,30 @@ def in_container(table: pa.Table, container: str) -> Any:
     if container == "pandas":
         return _to_pandas(table)
     if container == "polars":
-        try:
-            import polars
-        except ImportError as error:
-            raise missing_extra("polars", needed_for="This model, which takes polars frames,", cause=error) from error
-        return polars.from_arrow(table)
+        return _from_arrow(table)
     if container == "numpy":
         return _to_numpy(table)
     if container == "structured":
         return _to_structured(table)
-    if container == "torch":
-        return {name: torch_column(column) for name, column in zip(table.column_names, table.columns, strict=True)}
-    if container == "dict":
-        return {name: python_values(table.column(name)) for name in table.column_names}
+    if container in ("torch", "dict"):
+        return {name: column_in(container, table.column(name)) for name in table.column_names}
     return table.to_pylist() if container == "list" else table
 
 
-def python_values(column: pa.ChunkedArray) -> Any:
-    return tensor_of(column) if is_tensor(column.type) else column.to_pylist()
+def column_in(container: str | None, column: pa.ChunkedArray, like: Any = None) -> Any:
+    """A column as its user holds it: a series (with the index of `like`, if that has one), an array, tensor or list."""
+    if container == "pandas":
+        series = pandas_column(column)
+        return series.set_axis(like.index) if container_of(like) == "pandas" and hasattr(like, "index") else series
+    if container == "polars":
+        return _from_arrow(column)
+    if container == "torch":
+        import torch
+
+        return torch.from_numpy(tensor_of(column).copy())
+    if container == "arrow":
+        return column.combine_chunks()
+    return tensor_of(column) if container == "numpy" or is_tensor(column.type) else column.to_pylist()
 
 
 def tensor_of(column: pa.ChunkedArray) -> Any:
@@ -42,6 +49,14 @@ def tensor_of(column: pa.ChunkedArray) -> Any:
         array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
         return array.to_numpy_ndarray()
     return array.to_numpy(zero_copy_only=False)
+
+
+def _from_arrow(data: pa.Table | pa.ChunkedArray) -> Any:
+    try:
+        import polars
+    except ImportError as error:
+        raise missing_extra("polars", needed_for="This model, which takes polars frames,", cause=error) from error
+    return polars.from_arrow(data)
 
 
 def _to_pandas(table: pa.Table) -> Any:
@@ -93,12 +108,6 @@ def _to_numpy(table: pa.Table) -> Any:
     import numpy
 
     return numpy.column_stack([tensor_of(column) for column in table.columns])
-
-
-def torch_column(column: pa.ChunkedArray) -> Any:
-    import torch
-
-    return torch.from_numpy(tensor_of(column).copy())
 
 
 def with_columns(frame: Any, columns: dict[str, Any]) -> Any:

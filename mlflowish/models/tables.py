@@ -18,14 +18,7 @@ from mlflowish.models.containers import (
     is_table,
     row_names,
 )
-from mlflowish.models.delivering import (
-    in_container,
-    pandas_column,
-    python_values,
-    tensor_of,
-    torch_column,
-    with_columns,
-)
+from mlflowish.models.delivering import column_in, in_container, pandas_column, with_columns
 from mlflowish.models.signature import type_text
 from mlflowish.models.types import is_number, is_tensor, may_cast, normal
 
@@ -63,17 +56,7 @@ def _kept(values: Any, before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
     origin = container_of(values)
     if before.type == after.type and not (is_tensor(after.type) and origin == "list"):
         return values
-    if origin == "pandas" and hasattr(values, "index"):
-        return pandas_column(after).set_axis(values.index)
-    if origin == "torch":
-        return torch_column(after)
-    if origin == "polars":
-        import polars
-
-        return polars.from_arrow(after)
-    if origin == "arrow":
-        return after
-    return tensor_of(after) if origin == "numpy" else python_values(after)
+    return after if origin == "arrow" else column_in(origin, after, values)
 
 
 def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:

@@ -76,9 +76,10 @@ def test_nan_is_a_missing_text_in_what_pandas_wrote():
     [
         (np.array([1, 2], "int32"), np.array([1, 2], "int64")),
         (pd.Series([1, 2], dtype="int32", index=[5, 6]), pd.Series([1, 2], index=[5, 6])),
+        (pd.Index([1, 2], dtype="int32"), pd.Series([1, 2])),
         (pl.Series([1, 2], dtype=pl.Int32), pl.Series([1, 2])),
     ],
-    ids=["numpy", "pandas", "polars"],
+    ids=["numpy", "pandas", "index", "polars"],
 )
 def test_a_column_that_is_cast_stays_of_its_kind(narrow, wide):
     given = asked({"n": [1]}, {"n": narrow})["n"]
@@ -137,6 +138,11 @@ def test_values_without_names_come_as_what_the_model_was_shown(example, data):
     assert list(given) == [2.0]
     assert type(next(iter(given))) is not int
     assert getattr(given, "dtype", None) == getattr(example, "dtype", None)
+
+
+def test_a_category_that_is_missing_is_no_other_one_in_an_array():
+    anything = np.array(["a", 1], dtype=object)
+    assert asked(anything, pd.Series(["a", None, "b"], dtype="category")).tolist() == ["a", None, "b"]
 
 
 @pytest.mark.parametrize(
