@@ -192,6 +192,7 @@ class Catalog:
             for commit in self.log(since=int(base), until=tx.slot):
                 if any(change.id == given_id for change in commit.transactions):
                     return (None,)
+            tx.seek(given_id)  # no key tells of it, and the record of the first try may still be on its way
         return None
 
     def remember(self, tx: Transaction, given_id: str | None, result: Any) -> None:

@@ -32,6 +32,12 @@ def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
         else:
             referred = {ref.name for commit in since for change in commit.transactions for ref in change.refs}
             changed += sorted(transaction.dooms & referred)
+    if transaction.sought:
+        if since is None:
+            changed.append("(an id that it looked for: the commits since it began are no longer at hand)")
+        else:
+            ids = {change.id for commit in since for change in commit.transactions}
+            changed += [f"(the id {given})" for given in sorted(transaction.sought & ids)]
     if transaction.refs and epoch_of(view) > transaction.epoch + 1:
         changed.append("(objects that it refers to may be gone: two collections have passed)")
     if not changed:

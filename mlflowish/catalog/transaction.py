@@ -57,6 +57,7 @@ class Transaction:
         self._writes: dict[str, Any] = {}
         self._refs: dict[str, ObjectRef] = {}
         self._dooms: frozenset[str] = frozenset()
+        self._sought: set[str] = set()
         self._hooks: list[Callable[[], object]] = []
         self._now: CommitTime | None = None
         self._is_open = True
@@ -186,6 +187,10 @@ class Transaction:
         """Remove some of the catalog's own keys."""
         self._writes.update(dict.fromkeys(keys, _DELETED))
 
+    def seek(self, given_id: str) -> None:
+        """An id was looked for in the log, and what is done rests on its not being there."""
+        self._sought.add(given_id)
+
     def doom(self, names: frozenset[str]) -> None:
         """No commit after this one may refer to these objects, and none between may have done so."""
         self._dooms |= names
@@ -199,6 +204,11 @@ class Transaction:
     def dooms(self) -> frozenset[str]:
         """The objects that it gives up."""
         return self._dooms
+
+    @property
+    def sought(self) -> set[str]:
+        """The ids of commits that must not be in the log."""
+        return self._sought
 
     @property
     def refs(self) -> dict[str, ObjectRef]:
