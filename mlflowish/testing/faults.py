@@ -38,6 +38,7 @@ class Fault(enum.Enum):
 
     FAIL_BEFORE = "fail_before"  # nothing was done
     FAIL_AFTER = "fail_after"  # it was done, and the answer is lost
+    LATE = "late"  # the answer is lost, and a put or deletion is done some calls later, as in buckets: `late_by`
     TORN = "torn"  # half of it was written, under a temporary name (an appended file keeps the half), and it failed
     TWICE = "twice"  # delivered twice; the first answer arrives
     DELAY = "delay"
@@ -110,6 +111,7 @@ class Seeded:
 
 
 _WRITES = frozenset({"put_if_absent", "put", "stage.write", "stage.commit", "open_append", "append.write"})
+_SENT = frozenset({"put_if_absent", "put", "delete"})  # what can be on its way when the caller has given it up
 _REPEATABLE = frozenset({"get", "size", "put_if_absent", "put", "delete", "append.write", "append.sync"})
 
 
@@ -119,20 +121,22 @@ class FaultyStorage:
     `calls` lists all of them, in order. What goes past the storage (`local_path` and then the file itself) is not seen.
     """
 
-    def __init__(self, inner: Storage, plan: Plan | None = None, *, delay_s: float = 0.02) -> None:
+    def __init__(self, inner: Storage, plan: Plan | None = None, *, delay_s: float = 0.02, late_by: int = 3) -> None:
+        """`delay_s`: how long a `DELAY` is. `late_by`: what is `LATE` is done before the so manieth call after it."""
         self.inner = inner
         self.plan: Plan = plan or NoFaults()
-        self.delay_s = delay_s
+        self.delay_s, self.late_by = delay_s, late_by
         self.calls: list[Call] = []
         self._lock = threading.Lock()
         self._listed: dict[str, list[ObjectInfo]] = {}
         self._litter: list[Staging] = []
+        self._late: list[tuple[int, Callable[[], object]]] = []  # number of the call before which it is done
 
     def __repr__(self) -> str:
         return f"FaultyStorage({self.inner!r}, {self.plan!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FaultyStorage, (self.inner, self.plan)
+        return _made, (self.inner, self.plan, self.delay_s, self.late_by)
 
     @property
     def url(self) -> str:
@@ -180,12 +184,16 @@ class FaultyStorage:
         with self._lock:
             call = Call(len(self.calls) + 1, operation, path)
             self.calls.append(call)
+        self._arrive(call.number)
         fault = self.plan(call)
         if fault is Fault.KILL_BEFORE:
             os.kill(os.getpid(), signal.SIGKILL)
         if fault is Fault.DELAY:
             time.sleep(self.delay_s)
-        if fault is Fault.FAIL_BEFORE or (fault is Fault.FULL and operation in _WRITES):
+        if fault is Fault.LATE and operation in _SENT:
+            with self._lock:
+                self._late.append((call.number + self.late_by, act))
+        if fault in (Fault.FAIL_BEFORE, Fault.LATE) or (fault is Fault.FULL and operation in _WRITES):
             raise _planned(fault, call)
         if fault is Fault.TORN and tear is not None:
             tear()
@@ -198,6 +206,20 @@ class FaultyStorage:
         if fault is Fault.FAIL_AFTER:
             raise _planned(fault, call)
         return result
+
+    def arrive(self) -> None:
+        """Do now what is late."""
+        self._arrive(None)
+
+    def _arrive(self, number: int | None) -> None:
+        with self._lock:
+            due = [act for when, act in self._late if number is None or when <= number]
+            self._late = [one for one in self._late if number is not None and one[0] > number]
+        for act in due:
+            try:
+                act()
+            except StorageError:  # nobody waits for the answer any more
+                pass
 
     def _tear(self, data: Buffer) -> None:
         staging = self.inner.stage()
@@ -243,6 +265,10 @@ class _FaultyAppender:
 
     def close(self) -> None:
         self._outer._do("append.close", self.path, self._inner.close)
+
+
+def _made(inner: Storage, plan: Plan, delay_s: float, late_by: int) -> FaultyStorage:
+    return FaultyStorage(inner, plan, delay_s=delay_s, late_by=late_by)
 
 
 def _half(data: Buffer) -> memoryview:

@@ -94,6 +94,17 @@ CASES: dict[str, tuple[Operation, int]] = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_at_any_call_leaves_what_was_acknowledged(make: Callable[[], Storage], case: str, fault: Fault) -> None:
+    try_faults(make, case, fault)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("late_by", [2, *(pytest.param(by, marks=pytest.mark.nightly) for by in (1, 3, 5, 9))])
+def test_what_arrives_late_leaves_what_was_acknowledged(case: str, late_by: int) -> None:
+    """Of a local disk nothing does."""
+    try_faults(lambda: FarStorage(f"faults-{uuid.uuid4().hex}"), case, Fault.LATE, late_by=late_by)
+
+
+def try_faults(make: Callable[[], Storage], case: str, fault: Fault, *, late_by: int = 1) -> None:
     operation, before = CASES[case]
     template = make()
     expected = rest(filled(template, before))
@@ -101,7 +112,8 @@ def test_a_fault_at_any_call_leaves_what_was_acknowledged(make: Callable[[], Sto
         if not matters(fault, call):
             continue
         inner = copied(template, make())
-        faulty = Catalog(FaultyStorage(inner, At(call.number, fault), delay_s=0.001))
+        storage = FaultyStorage(inner, At(call.number, fault), delay_s=0.001, late_by=late_by)
+        faulty = Catalog(storage)
         error: MlflowishError | None = None
         try:
             operation(faulty)
@@ -119,6 +131,7 @@ def test_a_fault_at_any_call_leaves_what_was_acknowledged(make: Callable[[], Sto
         assert rest(reader) == expected, call
         for handle in (faulty, Catalog(inner)):
             handle.transact(add("after"))
+        storage.arrive()
         assert Catalog(inner).snapshot().get("after")["n"] == 2, call
 
 
@@ -142,7 +155,7 @@ def matters(fault: Fault, call: Call) -> bool:
         return writes
     if fault is Fault.STALE_LIST:
         return call.operation == "list"
-    return fault not in (Fault.TWICE, Fault.DELAY) or writes or call.operation == "delete"
+    return fault not in (Fault.TWICE, Fault.DELAY, Fault.LATE) or writes or call.operation == "delete"
 
 
 def copied(template: Storage, target: Storage) -> Storage:

@@ -46,11 +46,11 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_torture(
 ) -> None:
     storage = place_of(request, where, tmp_path)
     seconds = 150 if where == "local" else 90
-    killed = torture.run(storage, tmp_path / "diaries", processes=8, seconds=seconds, kill_every_s=1)
+    killed = torture.run(storage, tmp_path / "diaries", processes=8, seconds=seconds, kill_every_s=1, at_least=100)
     found = torture.judge(storage, tmp_path / "diaries")
     print(f"{where}: {killed} killed, {found}")
     assert killed > 20
-    assert found["done"] > 100
+    assert found["done"] >= 100
 
 
 def test_the_judge_finds_what_is_wrong(tmp_path: Path) -> None:

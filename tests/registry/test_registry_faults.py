@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import uuid
@@ -139,7 +140,7 @@ def matters(fault: Fault, call: Call) -> bool:
         return writes
     if fault is Fault.STALE_LIST:
         return call.operation == "list"
-    return fault not in (Fault.TWICE, Fault.DELAY) or writes or call.operation == "delete"
+    return fault not in (Fault.TWICE, Fault.DELAY, Fault.LATE) or writes or call.operation == "delete"
 
 
 def chosen(calls: list[Call], fault: Fault, every: int) -> list[Call]:
@@ -147,7 +148,7 @@ def chosen(calls: list[Call], fault: Fault, every: int) -> list[Call]:
 
 
 def _number(fault: Fault) -> int:
-    return [*FAULTS, *KILLS].index(fault)
+    return [*FAULTS, *KILLS, Fault.LATE].index(fault)
 
 
 def require_all_or_nothing(
@@ -179,7 +180,9 @@ def require_all_or_nothing(
     require_whole(inner).close()
 
 
-def try_faults(make: Callable[[], Storage], operation: Callable[[mf.Store], None], fault: Fault, every: int) -> None:
+def try_faults(
+    make: Callable[[], Storage], operation: Callable[[mf.Store], None], fault: Fault, every: int, *, late_by: int = 1
+) -> None:
     template = make()
     fill(template)
     before, done = state_of(open_on(template)), copied(template, make())
@@ -187,12 +190,14 @@ def try_faults(make: Callable[[], Storage], operation: Callable[[mf.Store], None
     after = state_of(open_on(done))
     for call in chosen(calls, fault, every):
         inner = copied(template, make())
-        faulty = open_on(FaultyStorage(inner, At(call.number, fault), delay_s=0.001))
+        storage = FaultyStorage(inner, At(call.number, fault), delay_s=0.001, late_by=late_by)
+        faulty = open_on(storage)
         error: MlflowishError | None = None
         try:
             operation(faulty)
         except MlflowishError as raised:
             error = raised
+        storage.arrive()
         require_all_or_nothing(operation, inner, error, before, after, call)
 
 
@@ -208,6 +213,45 @@ def far() -> Storage:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_at_some_calls_leaves_all_of_it_or_nothing(operation: Callable[[mf.Store], None], fault: Fault) -> None:
     try_faults(memory, operation, fault, SAMPLE)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_arrives_late_at_a_bucket_leaves_all_of_it_or_nothing(operation: Callable[[mf.Store], None]) -> None:
+    try_faults(far, operation, Fault.LATE, SAMPLE, late_by=2)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("late_by", [1, 2, 4, 8, 1_000])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_whatever_arrives_late_at_a_bucket_leaves_all_of_it_or_nothing(
+    operation: Callable[[mf.Store], None], late_by: int
+) -> None:
+    try_faults(far, operation, Fault.LATE, 1, late_by=late_by)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_deletion_that_arrives_when_the_same_bytes_are_needed_again_takes_nothing(passes: int) -> None:
+    """In a bucket the first collection marks, the second one deletes."""
+    template = far()
+    fill(template)
+    for _ in range(passes - 1):
+        collect(open_on(template))
+    deleted = set()
+    for call in calls_of(collect, copied(template, far())):
+        if call.operation != "delete":
+            continue
+        inner = copied(template, far())
+        storage = FaultyStorage(inner, At(call.number, Fault.LATE), late_by=10_000)
+        with contextlib.suppress(MlflowishError):
+            collect(open_on(storage))
+        store = open_on(inner)
+        ref = store.objects.put(b"of nobody")
+        store.catalog.transact(lambda tx, ref=ref: tx.put("mine", {"refs": [[ref.name, ref.size_bytes]]}))  # type: ignore[misc]
+        storage.arrive()
+        assert inner.get(ref.path) == b"of nobody", call
+        require_whole(inner).close()
+        deleted.add(call.path.split("/")[0])
+    assert ("objects" in deleted) == (passes == 2)
 
 
 @pytest.mark.nightly

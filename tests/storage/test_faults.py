@@ -54,6 +54,32 @@ def test_a_failed_write_was_done_or_not(inner: Storage, fault: Fault, is_done: b
     assert storage.put_if_absent("a", b"content") is not is_done
 
 
+def test_what_is_late_is_done_some_calls_after_it_failed(inner: Storage) -> None:
+    inner.put("b", b"x")
+    storage = FaultyStorage(inner, lambda call: Fault.LATE if call.number <= 3 else None, late_by=3)
+
+    def there() -> list[str]:
+        return sorted(info.path for info in inner.list(""))
+
+    for sent in (lambda: storage.put_if_absent("a", b"1"), lambda: storage.delete("b"), lambda: storage.get("b")):
+        with pytest.raises(StorageError, match="late"):
+            sent()
+    assert there() == ["b"]
+    storage.put_if_absent("c", b"3")
+    assert there() == ["a", "b", "c"]
+    storage.arrive()
+    assert there() == ["a", "c"]
+
+
+def test_a_late_write_that_finds_another_one_is_as_any_that_lost(inner: Storage) -> None:
+    storage = FaultyStorage(inner, At(1, Fault.LATE), late_by=2)
+    with pytest.raises(StorageError):
+        storage.put_if_absent("a", b"1")
+    storage.put_if_absent("a", b"2")
+    storage.size("a")
+    assert storage.get("a") == b"2"
+
+
 def test_a_torn_write_leaves_half_under_a_temporary_name(tmp_path: Path) -> None:
     storage = FaultyStorage(LocalStorage(tmp_path), At(1, Fault.TORN))
     with pytest.raises(StorageError):
