@@ -102,7 +102,8 @@ class FormatVersionError(MlflowishError):
 
 
 class StorageError(MlflowishError):
-    """The backend failed: unreachable, full, or refused. `unreachable` is True when no answer could be had at all."""
+    """The backend failed: unreachable, full, or refused. `unreachable` is True when no answer could be had: nobody
+    answered, or the server only said that it fails (HTTP 5xx)."""
 
     code = "storage"
     unreachable = False

@@ -43,6 +43,18 @@ _BY_CODE = {
 }
 
 
+# Classes of botocore, google.auth and azure.core for credentials that were not found: no request was made, or none that
+# somebody signed.
+_NO_CREDENTIALS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+    "DefaultCredentialsError",
+    "ClientAuthenticationError",
+}
+
+
 def answer_in(error: BaseException) -> Answer:
     """What the exception says about the request."""
     if isinstance(error, FileExistsError):
@@ -54,6 +66,8 @@ def answer_in(error: BaseException) -> Answer:
     for link in chain:
         if (status := _status(link)) in _BY_STATUS:
             return _BY_STATUS[status]
+    if any(type(link).__name__ in _NO_CREDENTIALS for link in chain):
+        return Answer.REFUSED
     if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
         return Answer.ABSENT
     if isinstance(error, PermissionError) or "Forbidden" in str(error):
@@ -61,6 +75,28 @@ def answer_in(error: BaseException) -> Answer:
     if isinstance(error, NotImplementedError):
         return Answer.IMPOSSIBLE
     return Answer.UNDECIDED
+
+
+def was_answered(error: BaseException) -> bool:
+    """Did a server say something about the request itself? Not if nobody answered, or it only said that it fails."""
+    return 0 < _status_in(error) < 500
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a request that ended undecided: a server that fails wants something else than none at all."""
+    status = _status_in(error)
+    if status >= 500 or status == 429:
+        return (
+            f"The server can be reached, and answers that it cannot serve this now (HTTP {status}). Try again later; if "
+            "it lasts, ask whoever runs the server."
+        )
+    if status:
+        return f"The server does not take this request (HTTP {status}). Check the URL and the options of the store."
+    return "Check that the server can be reached."
+
+
+def _status_in(error: BaseException) -> int:
+    return next((status for link in _chain(error) if 300 <= (status := _status(link)) < 600), 0)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

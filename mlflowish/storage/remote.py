@@ -17,7 +17,7 @@ from mlflowish.errors import (
     StorageError,
 )
 from mlflowish.storage import drivers
-from mlflowish.storage.answers import Answer, answer_in
+from mlflowish.storage.answers import Answer, advice, answer_in, was_answered
 from mlflowish.storage.base import Appender, Buffer, Capabilities, ObjectInfo
 from mlflowish.storage.paths import RESERVED, is_path, require_path, require_prefix
 from mlflowish.storage.uploads import RemoteStaging
@@ -291,8 +291,8 @@ class FsspecStorage:
         if answer is Answer.IMPOSSIBLE:
             message = f"Could not {what} {where}: its filesystem has no such operation ({text})"
             return CapabilityError(message, path=path, url=self._url)
-        message = f"Could not {what} {where}: {text}. Check that the server can be reached."
-        return StorageError(message, path=path, url=self._url, unreachable=True)
+        message = f"Could not {what} {where}: {text.rstrip('.')}. {advice(error)}"
+        return StorageError(message, path=path, url=self._url, unreachable=not was_answered(error))
 
     def _cause(self, error: BaseException) -> BaseException | None:
         """The error to chain: not one whose text shows a secret."""

@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from mlflowish.errors import InvalidInputError, MlflowishError, NotFoundError, StorageError, missing_extra
 from mlflowish.storage import drivers
-from mlflowish.storage.answers import Answer, answer_in
+from mlflowish.storage.answers import Answer, advice, answer_in
 from mlflowish.store import copies, remembered
 
 _SLAB_BYTES = 16 << 20
@@ -265,6 +265,4 @@ def _our_errors(url: str, options: dict[str, Any]) -> Iterator[None]:
             raise NotFoundError(f"There is no file at {shown} ({text}). Check the URL.", path=shown) from None
         if answer_in(error) is Answer.REFUSED:
             raise StorageError(f"Reading {shown} is not allowed ({text}). Check the credentials.", path=shown) from None
-        raise StorageError(
-            f"Reading {shown} failed: {text}. Check that the server can be reached.", path=shown
-        ) from None
+        raise StorageError(f"Reading {shown} failed: {text.rstrip('.')}. {advice(error)}", path=shown) from None

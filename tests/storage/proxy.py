@@ -21,6 +21,7 @@ class Proxy:
         self.answer_instead: list[int] = []
         self.drop_condition = False
         self.is_down = False
+        self.fails_with = 0
         self.requests: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -45,6 +46,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return None
             body = self._body()
+            if proxy.fails_with:
+                return self._refuse(proxy.fails_with)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
             headers["Content-Length"] = str(len(body))
             is_conditional = "If-None-Match" in headers
@@ -81,7 +84,9 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
         def _refuse(self, status: int) -> None:
-            code = {409: "ConditionalRequestConflict", 503: "SlowDown"}[status]
+            code = {400: "InvalidRequest", 409: "ConditionalRequestConflict", 500: "InternalError", 503: "SlowDown"}[
+                status
+            ]
             content = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>planned</Message></Error>".encode()
             self._answer(status, [("Content-Type", "application/xml")], content)
 

@@ -156,6 +156,42 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_ours(seaweed_url: Place)
         storage.get("a")
 
 
+@pytest.mark.parametrize(
+    ("status", "advice", "unreachable"),
+    [(500, "Try again later", True), (503, "Try again later", True), (400, "Check the URL and the options", False)],
+)
+def test_a_server_that_answers_with_an_error_is_not_called_unreachable(
+    moto_url: Place, status: int, advice: str, unreachable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    monkeypatch.setattr("mlflowish.storage.remote._TRIES", 1)
+    proxy = Proxy(moto_url[1]["client_kwargs"]["endpoint_url"])
+    proxy.fails_with = status
+    storage = _at(moto_url, proxy.endpoint, config_kwargs={"retries": {"max_attempts": 0}})
+    for act in (lambda: storage.get("a"), lambda: storage.put_if_absent("a", b"x"), lambda: list(storage.list(""))):
+        with pytest.raises(StorageError, match=advice) as caught:
+            act()
+        assert f"HTTP {status}" in str(caught.value)
+        assert "Check that the server can be reached" not in str(caught.value)
+        assert caught.value.unreachable is unreachable
+    proxy.close()
+
+
+def test_credentials_that_are_not_there_are_what_to_look_for(
+    moto_url: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    url, options = moto_url
+    storage = open_storage(f"{url}/x", client_kwargs=options["client_kwargs"])
+    with pytest.raises(StorageError, match="Check the credentials") as caught:
+        storage.get("a")
+    assert not caught.value.unreachable
+
+
 def test_secrets_in_a_url_are_not_shown() -> None:
     storage = open_storage("s3://user:hunter22@bucket/prefix?token=hunter22")
     assert "hunter22" not in storage.url + repr(storage)
