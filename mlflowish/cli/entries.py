@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflowish.cli.options import Location, json_option, store_options
+from mlflowish.cli.options import Location, json_option, look_up_options, store_options
 from mlflowish.cli.printing import local, print_facts, print_json, print_table, seconds, size, utc
 from mlflowish.errors import InvalidInputError, NotFoundError, nearest
 
@@ -52,6 +52,8 @@ def steps(location: Location, as_json: bool) -> None:
     """The steps in a store: how often each one ran, when last, for how long, and how many results are kept."""
     store = location.open()
     found = _summaries(store)
+    if not found:
+        location.open_existing()
     if as_json:
         print_json({"store": store.url, "steps": [summary.document() for summary in found]})
         return
@@ -65,7 +67,7 @@ def steps(location: Location, as_json: bool) -> None:
 
 @click.command()
 @click.argument("key", metavar="RUN|KEY")
-@store_options
+@look_up_options
 @json_option
 def show(key: str, location: Location, as_json: bool) -> None:
     """One run, or one stored call. RUN: an id or name. KEY: as `Call.key` has it. The first digits of either do."""
@@ -102,7 +104,7 @@ def run_named(store: Store, text: str) -> Run | None:
 @click.command()
 @click.argument("name", metavar="STEP|KEY")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@store_options
+@look_up_options
 @json_option
 def forget(name: str, yes: bool, location: Location, as_json: bool) -> None:
     """Drop stored results: all of a STEP (its name as `mlflowish steps` prints it), or the one of a KEY.

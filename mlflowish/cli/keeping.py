@@ -27,7 +27,7 @@ def du(location: Location, as_json: bool) -> None:
     """What fills a store: bytes by kind, by step and by model, and what gc could free."""
     from mlflowish.maintenance import du as measure
 
-    found = measure(location.open())
+    found = measure(location.open_existing())
     if as_json:
         print_json(found.document())
         return
@@ -68,7 +68,7 @@ def gc(
 
     with _watching() as watch:
         report = collect(
-            location.open(),
+            location.open_existing(),
             dry_run=not delete,
             older_than=older_than,
             max_size=max_size,
@@ -101,9 +101,13 @@ def gc(
 def retain(delete: bool, experiment: tuple[str, ...], location: Location, as_json: bool, **policy: Any) -> None:
     """Let runs go by policy. Says what would happen, until --delete is given."""
     from mlflowish.maintenance import retain as let_go
+    from mlflowish.tracking.inflight import in_flight
 
+    store = location.open()
+    if not in_flight(store).run_ids():  # what waits on this machine is something to look at
+        store = location.open_existing()
     with _watching() as watch:
-        report = let_go(location.open(), dry_run=not delete, experiment=experiment or None, watch=watch, **policy)
+        report = let_go(store, dry_run=not delete, experiment=experiment or None, watch=watch, **policy)
     if as_json:
         print_json(report.document())
         return

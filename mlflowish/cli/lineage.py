@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflowish.cli.entries import by_prefix, run_named
-from mlflowish.cli.options import Location, json_option, store_options
+from mlflowish.cli.options import Location, json_option, look_up_options
 from mlflowish.cli.printing import console, print_json
 from mlflowish.errors import NotFoundError
 
@@ -26,7 +26,7 @@ _FORMS = ("tree", "mermaid", "dot", "svg", "openlineage")
 @click.option("--down", is_flag=True, help="What was made of it, instead of what it was made from.")
 @click.option("--depth", type=click.IntRange(0), help="How far to go; everything by default.")
 @click.option("--as", "form", type=click.Choice(_FORMS), default="tree", help="How to print it.")
-@store_options
+@look_up_options
 @json_option
 def lineage(what: str, down: bool, depth: int | None, form: str, location: Location, as_json: bool) -> None:
     """Who made what, from what.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflowish.cli.options import Location, json_option, store_options
+from mlflowish.cli.options import Location, json_option, look_up_options, store_options
 from mlflowish.cli.printing import print_facts, print_json, print_table, size
 from mlflowish.errors import InvalidInputError, StateError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--history", is_flag=True, help="What happened to the model, oldest first.")
-@store_options
+@look_up_options
 @json_option
 def models(name: str | None, history: bool, location: Location, as_json: bool) -> None:
     """Registered models; with NAME the versions of one; with an address (models:/churn/production) one version."""
@@ -28,7 +28,10 @@ def models(name: str | None, history: bool, location: Location, as_json: bool) -
     if name is None:
         if history:
             raise click.UsageError("--history wants the NAME of a model")
-        _print_models(store, list(registry.models(store=store)), as_json)
+        found = list(registry.models(store=store))
+        if not found:
+            location.open_existing()
+        _print_models(store, found, as_json)
     elif history:
         _print_history(store, name, registry.history(name, store=store), as_json)
     elif name.startswith("models:/"):
@@ -46,7 +49,7 @@ def models(name: str | None, history: bool, location: Location, as_json: bool) -
 @click.option("--keep-existing", is_flag=True, help="Fail if the stage is exclusive and taken, instead of archiving.")
 @click.option("--request", "is_request", is_flag=True, help="Ask others to approve it, where the model wants that.")
 @click.option("--approve", "is_approval", is_flag=True, help="Approve what somebody else has asked for.")
-@store_options
+@look_up_options
 @json_option
 def promote(
     name: str,
@@ -94,6 +97,8 @@ def hooks(is_delivery: bool, timeout_s: float, location: Location, as_json: bool
     store = location.open()
     report = registry.deliver(timeout_s=timeout_s, store=store) if is_delivery else None
     found = registry.hooks(store=store)
+    if not found:
+        location.open_existing()
     if as_json:
         listed = [{each: getattr(hook, each) for each in ("id", "secret", *found.columns[1:])} for hook in found]
         document: dict[str, Any] = {"store": store.url, "hooks": listed}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from mlflowish import settings
+from mlflowish.errors import NotFoundError
 
 if TYPE_CHECKING:
     from mlflowish.store import Store
@@ -19,10 +21,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A store as the command line names it: a URL or path, and options for its driver."""
+    """A store as the command line names it: a URL or path, and options for its driver. `is_named`: by `--store`."""
 
     url: str
     options: dict[str, Any]
+    is_named: bool = False
 
     def open(self) -> Store:
         """The opened store; nothing is created."""
@@ -30,10 +33,27 @@ class Location:
 
         return Store(self.url, **self.options)
 
+    def open_existing(self) -> Store:
+        """The same; NotFoundError if somebody named a place that has no store. The store of this folder may be new."""
+        store = self.open()
+        if self.is_named:
+            _require_store(store)
+        return store
+
+    def require_store(self) -> None:
+        """NotFoundError if nothing was ever stored there."""
+        _require_store(self.open())
+
     @property
     def is_memory(self) -> bool:
         """Does it live and die with this process?"""
         return self.url.startswith("memory:")
+
+
+def _require_store(store: Store) -> None:
+    from mlflowish.store.layout import require_store
+
+    require_store(store.storage)
 
 
 def store_options(command: Command) -> Command:
@@ -58,6 +78,21 @@ def store_options(command: Command) -> Command:
     )(command)
 
 
+def look_up_options(command: Command) -> Command:
+    """The same for a command that looks for something by name: where there is no store at all, that is what it says."""
+
+    @functools.wraps(command)
+    def explained(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except NotFoundError:
+            location: Location = kwargs["location"]
+            location.require_store()
+            raise
+
+    return store_options(cast("Command", explained))
+
+
 def json_option(command: Command) -> Command:
     """Add `--json`; the command gets it as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")(command)
@@ -69,7 +104,8 @@ def _remember(context: click.Context, _: click.Parameter, url: str | None) -> No
 
 def _to_location(context: click.Context, _: click.Parameter, pairs: tuple[str, ...]) -> Location:
     options = dict(_parsed(pair) for pair in pairs)
-    return Location(context.meta.get("mlflowish.store") or settings.default_store_url(), options)
+    named = context.meta.get("mlflowish.store")
+    return Location(named or settings.default_store_url(), options, bool(named))
 
 
 def _parsed(pair: str) -> tuple[str, Any]:

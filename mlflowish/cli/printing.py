@@ -30,17 +30,20 @@ def console() -> Console:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
 ) -> None:
-    """Rows of texts under their names; columns in `numbers` stand to the right."""
+    """Rows of texts under their names; columns in `numbers` stand to the right. Of no rows: the title, and that."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
+    page, lines = console(), list(rows)
+    if not lines:
+        page.print(f"[bold]{escape(title)}[/]: none")
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-    for row in rows:
+    for row in lines:
         table.add_row(*(escape(cell) for cell in row))
-    page = console()
     page.print(f"[bold]{escape(title)}[/]")
     page.print(table)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflowish.cli.options import Location, json_option, store_options
+from mlflowish.cli.options import Location, json_option, look_up_options, store_options
 from mlflowish.cli.printing import local, print_facts, print_json, print_table, seconds, size, utc
 from mlflowish.errors import MlflowishError
 
@@ -42,6 +42,8 @@ def runs(
     store = location.open()
     chosen: dict[str, Any] = {"experiment": experiment or None, "order_by": order_by, "limit": limit}
     found = list(search_runs(filter_string, deleted=deleted, store=store, **chosen))
+    if not found:
+        location.open_existing()
     if as_json:
         print_json({"store": store.url, "runs": [document(run) for run in found]})
         return
@@ -103,7 +105,7 @@ def export_runs(
 @click.command()
 @click.argument("names", metavar="RUN RUN...", nargs=-1, required=True)
 @click.option("--all", "everything", is_flag=True, help="What is equal as well.")
-@store_options
+@look_up_options
 @json_option
 def compare(names: tuple[str, ...], everything: bool, location: Location, as_json: bool) -> None:
     """What differs between runs: params, metrics, tags, data, code, packages. RUN: an id, its beginning, or a name."""

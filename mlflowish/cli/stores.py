@@ -42,7 +42,7 @@ def status(location: Location, as_json: bool) -> None:
 @json_option
 def compact(location: Location, as_json: bool) -> None:
     """Merge the journals of a store into few files. It also happens by itself; nothing is lost."""
-    store = location.open()
+    store = location.open_existing()
     before = _space(store)
     if _format(store) is not None:
         store.compact()

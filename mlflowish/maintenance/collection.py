@@ -22,7 +22,7 @@ from mlflowish.maintenance.reach import live_calls, name_of, named_objects, obje
 from mlflowish.registry.purging import deleted_before, purge_if_deleted_before, version_key
 from mlflowish.registry.records import VersionRecord
 from mlflowish.storage import LocalStorage, ObjectInfo, Storage
-from mlflowish.store import Store, as_store, forgetting
+from mlflowish.store import Store, existing_store, forgetting
 from mlflowish.store import entries as records
 from mlflowish.store.layout import read_layout
 from mlflowish.tracking.purging import remove_buried
@@ -59,8 +59,8 @@ def gc(
     object is only marked, and deleted by a run at least `grace` later. Safe beside writers and other runs, on one
     machine with any `grace`; it may be killed at any time, the next run finishes its work.
 
-    Memory: about 200 bytes for each object, and with a policy 500 for each result. ReadOnlyError if the store cannot
-    be written.
+    Memory: about 200 bytes for each object, and with a policy 500 for each result. NotFoundError if a path or URL
+    has no store, ReadOnlyError if it cannot be written.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-gc") as store:
@@ -78,7 +78,7 @@ def gc(
         seconds_in(grace, "grace"),
         None if purge_deleted is None else seconds_in(purge_deleted, "purge_deleted"),
     )
-    opened = as_store(store)
+    opened = existing_store(store)
     if read_layout(opened.storage) is None:
         return GcReport(opened.url, dry_run)
     return _Collection(opened, policy, watch or Unwatched()).run(dry_run=dry_run)

@@ -14,7 +14,7 @@ from mlflowish.maintenance.checking import Check
 from mlflowish.storage import LocalStorage
 from mlflowish.storage.base import Storage
 from mlflowish.storage.paths import RESERVED, is_path
-from mlflowish.store.layout import create_layout, read_layout
+from mlflowish.store.layout import FOLDERS, create_layout, read_layout
 
 _HASH = "[0-9a-f]{64}"
 _NAMES = re.compile(
@@ -32,7 +32,6 @@ _NAMES = re.compile(
     """,
     re.VERBOSE,
 )
-_OURS = ("objects/", "journals/", "segments/", "catalog/")
 
 
 def check_layout(check: Check) -> bool:
@@ -112,7 +111,7 @@ def local_root(storage: Storage) -> str | None:
 
 
 def _holds_ours(storage: Storage) -> bool:
-    return any(True for folder in _OURS for _ in storage.list(folder))
+    return any(True for folder in FOLDERS for _ in storage.list(folder))
 
 
 def _renew_format(storage: Storage, why: str) -> None:

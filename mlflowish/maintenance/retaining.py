@@ -14,7 +14,7 @@ from mlflowish.maintenance.policy import Age, seconds_in
 from mlflowish.maintenance.retained import DELETE, DROP_CONSOLE, DROP_HARDWARE, KEEP, PURGE, RetentionReport, Verdict
 from mlflowish.maintenance.retention import KnownRun, RetentionPolicy, verdicts
 from mlflowish.registry.records import VERSIONS
-from mlflowish.store import Store, as_store
+from mlflowish.store import Store, as_store, existing_store
 from mlflowish.store.layout import read_layout
 from mlflowish.tracking import delete_run, sync
 from mlflowish.tracking.burial import burials
@@ -53,7 +53,7 @@ def retain(
     Kept is what runs now or was logged or ended within `grace` (1 hour), what a registered version came from, and what
     a run that stays belongs to or continues. Safe beside writers: a run that is restored, resumed or written to
     meanwhile stays. It may be killed at any time; the next one ends its work, and so does `mf.gc`. In a bucket, records
-    are removed by a call that comes at least `grace` later.
+    are removed by a call that comes at least `grace` later. NotFoundError if a path or URL has no store.
 
     >>> import mlflowish as mf
     >>> for lr in (0.1, 0.2, 0.3):
@@ -78,7 +78,7 @@ def retain(
     )
     opened = as_store(store)
     if read_layout(opened.storage) is None and not in_flight(opened).run_ids():
-        return RetentionReport(opened.url, dry_run)
+        return RetentionReport(existing_store(store).url, dry_run)
     return _Retention(opened, policy, order[0] if order else None, watch or Unwatched()).run(dry_run=dry_run)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlflowish.maintenance.reach import live_calls, name_of, named_objects, objects, references
-from mlflowish.store import Store, Table, as_store
+from mlflowish.store import Store, Table, existing_store
 from mlflowish.store.display import card
 from mlflowish.store.layout import read_layout
 
@@ -78,7 +78,8 @@ def du(store: Store | str | os.PathLike[str] | None = None) -> Usage:
     """What fills a store: files and bytes by kind, by step and by model, and what `gc` could free now.
 
     Reads every record once, and no object. An object that several steps or models name counts once in the whole, and
-    as shared for each of them. Sizes in bytes. StorageError if the store cannot be reached.
+    as shared for each of them. Sizes in bytes. NotFoundError if a path or URL has no store, StorageError if it
+    cannot be reached.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-du") as store:
@@ -87,7 +88,7 @@ def du(store: Store | str | os.PathLike[str] | None = None) -> Usage:
     >>> [(owner.name, owner.count, owner.own_bytes) for owner in mf.du(store).owners]
     [('length', 1, 0)]
     """
-    opened = as_store(store)
+    opened = existing_store(store)
     files = _files(opened)
     if not files or read_layout(opened.storage) is None:
         return Usage(opened.url, files, (), 0, 0)

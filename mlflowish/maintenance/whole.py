@@ -13,6 +13,7 @@ from mlflowish.maintenance.objects_check import check_objects
 from mlflowish.maintenance.records_check import check_calls, check_records, check_references
 from mlflowish.maintenance.tables_check import check_tables
 from mlflowish.store import Store, as_store
+from mlflowish.store.layout import require_store
 
 
 def fsck(
@@ -31,7 +32,8 @@ def fsck(
     written.
 
     Memory grows with the number of objects (about 200 bytes each) and findings, not with their bytes or with calls.
-    FormatVersionError if the store is of a newer version, StorageError if its FORMAT cannot be reached.
+    NotFoundError if nothing was ever stored there: a mistyped path is no sound store. FormatVersionError if the store
+    is of a newer version, StorageError if its FORMAT cannot be reached.
 
     >>> import mlflowish as mf
     >>> with mf.Store("memory://doc-fsck") as store:
@@ -41,6 +43,7 @@ def fsck(
     True
     """
     opened = as_store(store)
+    require_store(opened.storage)
     if repair:
         opened.close()  # what this process itself holds can be mended too; it opens again by itself
     check = Check(opened, repair=repair, quick=quick, watch=watch)

@@ -87,8 +87,8 @@ def advice(error: BaseException) -> str:
     status = _status_in(error)
     if status >= 500 or status == 429:
         return (
-            f"The server can be reached, and answers that it cannot serve this now (HTTP {status}). Try again later; if "
-            "it lasts, ask whoever runs the server."
+            f"The server can be reached, and answers that it cannot serve this now (HTTP {status}). Try again later; "
+            "if it lasts, ask whoever runs the server."
         )
     if status:
         return f"The server does not take this request (HTTP {status}). Check the URL and the options of the store."

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlflowish import settings
 from mlflowish.errors import InvalidInputError
+from mlflowish.store.layout import require_store
 from mlflowish.store.store import Store, block_stores
 
 _lock = threading.Lock()
@@ -72,3 +73,12 @@ def as_store(store: Store | str | os.PathLike[str] | None) -> Store:
     url = os.fspath(store)
     with _lock:
         return _defaults.setdefault(url, Store(url))
+
+
+def existing_store(store: Store | str | os.PathLike[str] | None) -> Store:
+    """The same for whoever looks after what is there: a place that is named, as a path or URL, and has nothing of a
+    store is a NotFoundError. The active store, and an opened one, may be new."""
+    opened = as_store(store)
+    if store is not None and not isinstance(store, Store):
+        require_store(opened.storage)
+    return opened

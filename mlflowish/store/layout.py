@@ -6,11 +6,14 @@ import json
 import os
 from dataclasses import dataclass
 
+from mlflowish import settings
 from mlflowish.errors import FormatVersionError, IntegrityError, NotFoundError
 from mlflowish.storage.base import Storage
 
 FORMAT_VERSION = 1
+FOLDERS = ("objects", "journals", "segments", "catalog")  # what is stored is in one of these
 _PATH = "FORMAT"
+_SPOOL = "spool"  # of a folder: runs that were logged, and are not moved yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,23 @@ def read_layout(storage: Storage) -> Layout | None:
             supported=FORMAT_VERSION,
         )
     return Layout(version, store_id)
+
+
+def require_store(storage: Storage) -> None:
+    """NotFoundError if there is nothing of a store: whoever names a place to look at has mistyped it, or comes too
+    early."""
+    try:
+        storage.size(_PATH)
+    except NotFoundError:
+        pass
+    else:
+        return
+    if any(True for folder in (*FOLDERS, _SPOOL) for _ in storage.list(folder)):
+        return
+    inner = os.path.join(storage.url, settings.FOLDER)
+    is_above = storage.capabilities.local_paths and os.path.isfile(os.path.join(inner, _PATH))
+    hint = f"There is one at {inner}" if is_above else "Check the path; a store is made by the first write to it"
+    raise NotFoundError(f"There is no store at {storage.url}: nothing was ever stored there. {hint}", url=storage.url)
 
 
 def create_layout(storage: Storage) -> Layout:

@@ -61,7 +61,7 @@ def test_an_object_that_nothing_names_any_more_can_be_freed(tmp_path):
 
 
 def test_an_empty_place_holds_nothing(tmp_path: Path):
-    usage = mf.du(tmp_path / "nothing")
+    usage = mf.du(mf.Store(tmp_path / "nothing"))
     assert (usage.size_bytes, usage.owners) == (0, ())
     assert not (tmp_path / "nothing").exists()
 

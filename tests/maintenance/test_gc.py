@@ -290,7 +290,7 @@ def test_a_store_in_memory_is_collected():
 
 
 def test_an_empty_place_is_left_alone(tmp_path: Path):
-    assert mf.gc(tmp_path / "nothing", dry_run=False).freed_bytes == 0
+    assert mf.gc(mf.Store(tmp_path / "nothing"), dry_run=False).freed_bytes == 0
     assert not (tmp_path / "nothing").exists()
 
 
