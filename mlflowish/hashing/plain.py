@@ -80,7 +80,7 @@ def _sequence_digest(value: Any) -> bytes | None:
     if kinds <= SCALARS:
         if _has_long_text(value, kinds):
             return None
-        if _has_nan(value, kinds):
+        if has_nan(value, kinds):
             value = type(value)(v if v == v else canonical_nan(v) for v in value)
         return _flat_digest(value)
     if kinds <= _PLAIN_TYPES and _is_plain_below(value):
@@ -137,7 +137,7 @@ def _needs_care(members: Iterable[Any], kinds: set[type]) -> bool:
     if not (kinds & _TEXTS or kinds & _INEXACT):
         return False
     members = list(members)
-    return _has_long_text(members, kinds) or _has_nan(members, kinds)
+    return _has_long_text(members, kinds) or has_nan(members, kinds)
 
 
 def _has_long_text(members: Any, kinds: set[type]) -> bool:
@@ -148,7 +148,8 @@ def _has_long_text(members: Any, kinds: set[type]) -> bool:
     return any(len(member) > LONG_MEMBER for member in members if type(member) in _TEXTS)
 
 
-def _has_nan(members: Any, kinds: set[type]) -> bool:
+def has_nan(members: Any, kinds: set[type]) -> bool:
+    """Is one of these scalars, which are of these types, a NaN?"""
     if not kinds & _INEXACT:
         return False
     if len(kinds) == 1 and float in kinds:

@@ -81,6 +81,11 @@ def unit_of(code: CodeType) -> Unit:
     return _remembered(code)[1]
 
 
+def syntax_of(code: CodeType) -> FunctionNode | None:
+    """The syntax tree of running code; None where no source at hand compiles to it."""
+    return _remembered(code)[2]
+
+
 def hints_of_code(code: CodeType) -> bytes:
     """A digest of the annotations of a function as written."""
     if (sent := _known_as_sent(code)) is not None:

@@ -43,7 +43,7 @@ class Pipeline(Generic[P, R]):
         self.options = Options()
         self.parameters = Parameters(function, self.label)
         self.identifier = Identifier(function, self.options, step=self.name)
-        self.closed_under: Any = None  # what `closed.closed_steps` found, and for which code
+        self.closed_under: Any = None  # what `closed.closed_body` found, and for which code
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         tracing = recorder.get()

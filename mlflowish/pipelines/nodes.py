@@ -105,6 +105,7 @@ class Node:
         )
 
     def __repr__(self) -> str:
+        self._trace.note_shown()
         spec = self._trace.specs[self._index]
         return f"<node {spec.label}, {spec.place}>"
 

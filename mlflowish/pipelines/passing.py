@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from mlflowish.codecs import decode
 from mlflowish.errors import MlflowishError, NotFoundError, ResultGoneError, StorageError, UncacheableError
-from mlflowish.pipelines.closed import are_plain, asks_for_parts, closed_steps, node_places
+from mlflowish.pipelines.closed import Closed, are_plain, asks_nodes, closed_body, node_places
 from mlflowish.pipelines.packing import unpack
 from mlflowish.pipelines.shape import shape_of
 from mlflowish.pipelines.specs import Group
@@ -45,7 +45,7 @@ def whole_key(
     if identity.key is None:
         return None
     assert group.pipeline is not None
-    if not (group.changes_state or asks_for_parts(trace, group)):
+    if not (group.changes_state or asks_nodes(trace, group)):
         closed = closed_key(group.pipeline, identity, args, kwargs)
         if closed is not None:
             return closed
@@ -61,25 +61,33 @@ def closed_key(
 ) -> bytes | None:
     """The key of a pipeline whose code and arguments say all that its body will do; None for one that has to be
     traced."""
-    fingerprint = identity.fingerprint
-    if identity.key is None or fingerprint is None or closed_steps(pipeline, fingerprint) is None:
+    closed = _closed(pipeline, identity)
+    if closed is None or not are_plain(args, kwargs) or (setting := closed.setting()) is None:
         return None
-    if not are_plain(args, kwargs):
+    assert identity.key is not None
+    places = "\0".join(node_places([list(args), kwargs])).encode("utf-8", "surrogatepass")
+    hasher = blake3(b"mlf3.closed" + identity.key)
+    for piece in (places, setting):
+        hasher.update(len(piece).to_bytes(8, "little") + piece)
+    return bytes(hasher.digest(length=16))
+
+
+def _closed(pipeline: Pipeline[..., Any], identity: Identity) -> Closed | None:
+    if identity.key is None or identity.fingerprint is None:
         return None
-    places = "\0".join(node_places([list(args), kwargs]))
-    return bytes(blake3(b"mlf2.closed" + identity.key + places.encode("utf-8", "surrogatepass")).digest(length=16))
+    found = closed_body(pipeline, identity.fingerprint)
+    return found if isinstance(found, Closed) else None
 
 
 def look_up_closed(
     store: Store, pipeline: Pipeline[..., Any], identity: Identity, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Passed | None:
     """What a pipeline gave, without tracing its body."""
+    closed = _closed(pipeline, identity)
+    if closed is None or any(map(not_for_ever, closed.steps)):
+        return None
     key = closed_key(pipeline, identity, args, kwargs)
-    if key is None or identity.fingerprint is None:
-        return None
-    if any(map(not_for_ever, closed_steps(pipeline, identity.fingerprint) or ())):
-        return None
-    return look_up(store, key)
+    return look_up(store, key) if key is not None else None
 
 
 def look_up(store: Store, key: bytes, *, put_back: bool = True) -> Passed | None:

@@ -43,7 +43,7 @@ class Trace:
         self.specs: list[Spec] = []
         self.groups = [Group(pipeline, -1, -1, 0)]
         self.endings: list[Callable[[Any], Any]] = []
-        self.unpacked: list[int] = []  # how many specs there were each time that a node was unpacked
+        self.asked: list[int] = []  # how many specs there were each time that a node told what is not in the code
         self.listed: list[Rows] = []  # what the body goes over that has files far away
         self._group = 0
         self._given = Given()
@@ -148,10 +148,15 @@ class Trace:
 
     def parts_of(self, node: Node) -> int | None:
         """How many parts the result has by the annotation of its step: `-> tuple[A, B]`; None if that says nothing."""
-        self.unpacked.append(len(self.specs))
+        self.asked.append(len(self.specs))
         annotation = self._hint_of(node)
         parts = typing.get_args(annotation) if typing.get_origin(annotation) is tuple else ()
         return len(parts) if parts and Ellipsis not in parts else None
+
+    def note_shown(self) -> None:
+        """Text is made of a node, with its place in a file: if the body does that, it may give it to a step."""
+        if recorder.get() is self:
+            self.asked.append(len(self.specs))
 
     def _gives_units(self, value: Any) -> bool:
         """Does the annotation of its step say that the result is units?"""

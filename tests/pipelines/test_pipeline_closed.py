@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
+import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
 import mlflowish as mf
-from mlflowish.pipelines.closed import are_plain, closed_steps, node_places
+from mlflowish.pipelines.closed import Closed, are_plain, closed_body, node_places
 
 RATES = [0.1, 0.2]
+
+
+def closed_steps(pipeline, fingerprint):
+    found = closed_body(pipeline, fingerprint)
+    return found.steps if isinstance(found, Closed) else None
 
 
 @mf.step
@@ -442,3 +450,150 @@ def test_a_body_that_changes_what_its_code_refers_to_is_run_each_time(store: mf.
     for _ in range(2):  # as two processes, which begin with the same
         held.clear()
         assert [pipeline(1) for _ in range(3)] == [1, 2, 3]
+
+
+@mf.pipeline
+def appends_for_a_while(x, y):
+    x.append(2)
+    found = total(y)
+    x.pop()
+    return found
+
+
+def test_one_list_given_twice_is_not_two_lists_where_the_body_takes_its_change_back(store: mf.Store) -> None:
+    for _ in range(2):
+        numbers = [1]
+        assert appends_for_a_while(numbers, numbers) == 3
+        assert appends_for_a_while([1], [1]) == 1
+
+
+@mf.pipeline
+def knows(x, xs):
+    return one(x in xs), one(xs == [x]), one(xs.count(x))
+
+
+@pytest.mark.parametrize("make", [float, complex, lambda text: [float(text)]], ids=["float", "complex", "inside"])
+def test_one_nan_given_twice_is_not_two(store: mf.Store, make) -> None:
+    for _ in range(2):
+        nan = make("nan")
+        assert knows(nan, [nan]) == (True, True, 1)
+        assert knows(make("nan"), [make("nan")]) == (False, False, 0)
+    assert not are_plain((), {"x": {"a": [1, (make("nan"),)]}})
+
+
+def test_which_numbers_are_equal_and_not_the_same(store: mf.Store) -> None:
+    @mf.pipeline
+    def texts(x):
+        return one(f"{x}"), one([x])
+
+    values = [0.0, -0.0, 0, False, True, 1, 1.0, "1", "", None, (), [], {}, {"a": 1, "b": 2}, {"b": 2, "a": 1}]
+    for _ in range(2):
+        assert [repr(texts(value)) for value in values] == [repr((str(value), [value])) for value in values]
+
+
+def test_order_of_keywords_counts(store: mf.Store) -> None:
+    @mf.pipeline
+    def names(**kwargs):
+        return [one(name) for name in kwargs]
+
+    for _ in range(2):
+        assert (names(a=1, b=2), names(b=2, a=1)) == (["a", "b"], ["b", "a"])
+
+
+MODULE = """
+import mlflowish as mf
+
+
+@mf.step
+def one(x):
+    return x
+
+
+@mf.step
+def many(x) -> tuple[int, int]:
+    return x, x
+
+
+{space}
+
+
+@mf.pipeline
+def shows():
+    return one(str([many(1)]))
+
+
+@mf.pipeline
+def inner(x{hint}):
+    return one(x)
+
+
+@mf.pipeline
+def outer(n):
+    return inner(n), inner(n + 1)
+"""
+
+
+def module_of(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, **holes: str):
+    (folder / f"{name}.py").write_text(MODULE.format(**{"space": "", "hint": ""} | holes))
+    monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module(name)
+
+
+def test_the_line_of_a_node_in_a_text_is_not_in_the_code(store: mf.Store, tmp_path: Path, monkeypatch) -> None:
+    lines = []
+    for count in (0, 7):
+        module = module_of(tmp_path, monkeypatch, f"moved_{count}", space="\n" * count)
+        found = {module.shows(), module.shows()}
+        assert len(found) == 1
+        lines += found
+    assert lines[0] != lines[1]
+
+
+def test_hints_of_a_nested_pipeline_are_asked_each_time(store: mf.Store, tmp_path: Path, monkeypatch) -> None:
+    loose = module_of(tmp_path, monkeypatch, "loose")
+    assert (loose.outer(1), loose.outer.run(1).is_whole_hit) == ((1, 2), True)
+    strict = module_of(tmp_path, monkeypatch, "strict", hint=": str")
+    with pytest.raises(mf.InvalidInputError, match="is str"):
+        strict.outer(1)
+
+
+def test_what_a_function_of_a_library_reads_is_not_in_its_version(store: mf.Store, monkeypatch) -> None:
+    def calls_library(words):
+        return one(textwrap.dedent(words))
+
+    assert "textwrap is module" in closed_reason(calls_library)
+    dedent = textwrap.dedent
+
+    def calls_function_of_library(words):
+        return one(dedent(words))
+
+    assert "belongs to a library" in closed_reason(calls_function_of_library)
+
+
+def closed_reason(body) -> str:
+    pipeline = mf.pipeline(body)
+    found = closed_body(pipeline, pipeline.fingerprint)
+    assert isinstance(found, str)
+    return found
+
+
+def test_how_long_texts_of_numbers_may_be_is_part_of_it(store: mf.Store) -> None:
+    pipeline = mf.pipeline(helper)
+    found = closed_body(pipeline, pipeline.fingerprint)
+    assert isinstance(found, Closed)
+    before = sys.get_int_max_str_digits()
+    then = found.setting()
+    try:
+        sys.set_int_max_str_digits(1000)
+        assert found.setting() != then
+    finally:
+        sys.set_int_max_str_digits(before)
+    assert found.setting() == then
+
+
+def test_a_body_without_source_is_traced(store: mf.Store) -> None:
+    space = {"one": one}
+    exec("def body(x):\n    return one(x)", space)  # as from a tool, which keeps no source
+    pipeline = mf.pipeline(space["body"])
+    assert "no source" in closed_reason(space["body"])
+    assert (pipeline(1), pipeline.run(1).is_whole_hit) == (1, True)
