@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torture
+from torture import Way
 
 from mlflowish.catalog import Catalog
 from mlflowish.storage import LocalStorage, open_storage
@@ -21,36 +22,58 @@ def place_of(request: pytest.FixtureRequest, where: str, tmp_path: Path) -> Any:
     return open_storage(url, **options)
 
 
+def tortured(storage: Any, folder: Path, way: Way, **options: Any) -> dict[str, int]:
+    """What was found, and how many were killed."""
+    killed, archive = torture.run(storage, folder, way, **options)
+    return {"killed": killed, **torture.judge(storage, folder, archive)}
+
+
 def test_a_sample_of_the_torture_on_the_local_disk(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "store")
-    killed = torture.run(storage, tmp_path / "diaries", processes=3, seconds=4, kill_every_s=0.8, at_least=20)
-    found = torture.judge(storage, tmp_path / "diaries")
-    assert killed > 0
+    way = Way(threads=2, fault_rate=0.01)
+    found = tortured(storage, tmp_path / "diaries", way, processes=3, seconds=4, kill_every_s=0.8, at_least=20)
+    assert found["killed"] > 0
     assert found["done"] > 10
 
 
 @pytest.mark.any_python
 def test_a_sample_of_the_torture_in_a_bucket(seaweed_url: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
     storage = open_storage(seaweed_url[0], **seaweed_url[1])
-    killed = torture.run(storage, tmp_path / "diaries", processes=2, seconds=4, kill_every_s=1.5, at_least=3)
-    found = torture.judge(storage, tmp_path / "diaries")
-    assert killed > 0
+    found = tortured(storage, tmp_path / "diaries", Way(), processes=2, seconds=4, kill_every_s=1.5, at_least=3)
+    assert found["killed"] > 0
     assert found["commits"] > 1
+
+
+WAYS = {"plain": Way(), "hard": Way(threads=3, fault_rate=0.01)}
+CLEANED = Way(threads=2, fault_rate=0.002, cleans=True)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("where", ["local", *SERVERS])
 def test_nothing_acknowledged_is_lost_or_doubled_under_torture(
-    request: pytest.FixtureRequest, where: str, tmp_path: Path
+    request: pytest.FixtureRequest, where: str, way: str, tmp_path: Path
 ) -> None:
     storage = place_of(request, where, tmp_path)
     seconds = 150 if where == "local" else 90
-    killed = torture.run(storage, tmp_path / "diaries", processes=8, seconds=seconds, kill_every_s=1, at_least=100)
-    found = torture.judge(storage, tmp_path / "diaries")
-    print(f"{where}: {killed} killed, {found}")
-    assert killed > 20
+    found = tortured(
+        storage, tmp_path / "diaries", WAYS[way], processes=8, seconds=seconds, kill_every_s=1, at_least=100
+    )
+    print(f"{where}, {way}: {found}")
+    assert found["killed"] > 20
     assert found["done"] >= 100
+    assert way == "plain" or found["together"] > 0
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_nothing_acknowledged_is_lost_or_doubled_while_the_log_is_cleaned(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path / "store")
+    found = tortured(storage, tmp_path / "diaries", CLEANED, processes=8, seconds=150, kill_every_s=1, at_least=100)
+    print(found)
+    assert found["killed"] > 20
+    assert Catalog(storage).history.floors.look(even_if_fresh=True).slot > 0
 
 
 def test_the_judge_finds_what_is_wrong(tmp_path: Path) -> None:
