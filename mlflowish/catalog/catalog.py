@@ -112,8 +112,7 @@ class Catalog:
         NotFoundError if some of those that were asked for have been cleaned.
         """
         head = self.history.advance().head
-        first = self.history.floors.look(even_if_fresh=True).slot if since is None else since
-        return self.history.commits(first, head if until is None else min(until, head))
+        return self.history.commits(since, head if until is None else min(until, head))
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -189,9 +188,15 @@ class Catalog:
             return (decode(text),)
         base, _, rest = given_id.partition(".")
         if len(rest) == 32 and base.lstrip("-").isdigit():  # one of ours, of a commit whose outcome was unknown
-            for commit in self.log(since=int(base), until=tx.slot):
-                if any(change.id == given_id for change in commit.transactions):
+            try:
+                if any(c.id == given_id for commit in self.log(int(base), tx.slot) for c in commit.transactions):
                     return (None,)
+            except NotFoundError as error:
+                raise NotFoundError(
+                    f"It cannot be told any more whether the transaction {given_id} is in the log: {error.message}. "
+                    "Look at what it was to change, and begin again without id= if that is not there.",
+                    **{**error.data, "id": given_id},
+                ) from error
             tx.seek(given_id)  # no key tells of it, and the record of the first try may still be on its way
         return None
 
@@ -229,8 +234,14 @@ class Catalog:
     def _forget_ids(self, floor: int) -> None:
         view = self.history.view()
         old = [key for key, slot, _ in view.scan(ID, view.head) if slot <= floor]
+
+        def forget(tx: Transaction) -> None:
+            for key in old:
+                if tx.read(key) is not None and tx.reads[key] <= floor:  # else it was given anew
+                    tx.delete_own(key)
+
         if old:
-            self.transact(lambda tx: tx.delete_own(*old), comment="forget old ids")
+            self.transact(forget, comment="forget old ids")
 
     def _begin(self, given_id: str | None, comment: str) -> Transaction:
         if not isinstance(comment, str):

@@ -12,7 +12,7 @@ from blake3 import blake3
 from mlflowish.catalog.plain import encode
 from mlflowish.catalog.record import checked, unchecked
 from mlflowish.catalog.segments import FileRef, Files, Run, lookup_in_run, merged, scan_run, write_run
-from mlflowish.catalog.view import Row, View, Written
+from mlflowish.catalog.view import Base, Row, View, Written
 from mlflowish.errors import IntegrityError, NotFoundError
 from mlflowish.storage.base import Storage
 
@@ -22,6 +22,10 @@ _FACTOR = 4  # a run is merged into the next one unless that is larger by more t
 
 class Checkpoint:
     """The state after a slot. Nothing is read before something is asked."""
+
+    @property
+    def later(self) -> Base | None:
+        return None
 
     def __init__(self, files: Files, slot: int, hash_: str, time_s: float, runs: tuple[Run, ...]) -> None:
         self.files = files

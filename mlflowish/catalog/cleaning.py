@@ -2,6 +2,10 @@
 
 The order is the safety: a verified checkpoint, the floor, then the records in ascending order, then what only they
 needed. A crash at any point leaves files that the next cleaning removes.
+
+Cleanings meet each other, and one that was stopped goes on when later ones are through. So what a floor stands on must
+be nothing that an earlier cleaning may remove: files of its checkpoint are newer than the floor before it, or named by
+the checkpoint of that one, which every cleaning since has kept.
 """
 
 from __future__ import annotations
@@ -18,15 +22,18 @@ from mlflowish.catalog.checkpoints import (
     load_checkpoint,
     try_checkpoint,
 )
-from mlflowish.catalog.floors import write_hint
+from mlflowish.catalog.floors import HINT_PATH, Floor, write_hint
 from mlflowish.catalog.history import History
-from mlflowish.errors import IntegrityError
-from mlflowish.storage.base import ObjectInfo
+from mlflowish.catalog.segments import FileRef
+from mlflowish.catalog.view import View
+from mlflowish.errors import IntegrityError, NotFoundError
+from mlflowish.storage.base import ObjectInfo, Storage
 
 KEEP_S = 7 * 86_400.0
 KEEP_SLOTS = 1024
 # A record that has just been written into a slot that was cleaned long ago is its writer's to remove.
 _UNTOUCHED_S = 3600.0
+_MOST_CANDIDATES = 4  # checkpoints looked at for one that a floor can stand on
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +48,44 @@ class Cleaned:
 def clean(history: History, *, keep_s: float, keep_slots: int, untouched_s: float = _UNTOUCHED_S) -> Cleaned:
     """Remove what is older than both limits."""
     view = history.advance()
-    history.floors.look(even_if_fresh=True)
-    slot = last_boundary(view.head - max(keep_slots, 0))
+    before = history.floors.look(even_if_fresh=True)
     now_s = time.time()
-    if slot > history.floors.newest.slot:
-        slot = min(slot, last_boundary(history.slot_at_time(view, now_s - keep_s)))
-    if slot > history.floors.newest.slot:
-        _require_checkpoint(history, slot)
-        history.floors.raise_to(slot)
+    slot = _oldest_needed(history, view, now_s - keep_s, max(keep_slots, 0))
+    for candidate in range(slot, max(before.slot, slot - EVERY * _MOST_CANDIDATES), -EVERY):
+        if _is_fit(history, candidate, before):
+            history.floors.raise_to(candidate, after=before)
+            break
     floor = history.floors.look(even_if_fresh=True).slot
     if floor < 0:
         return Cleaned(-1, 0)
     write_hint(history.storage, max(floor, history.view().base.slot), history.floors.newest)
-    removed = _remove(history, floor, now_s - untouched_s)
+    removed = _remove(history, floor, now_s, untouched_s)
     return Cleaned(floor, len(removed), sum(removed))
 
 
-def _require_checkpoint(history: History, slot: int) -> None:
-    """A checkpoint of the slot that was read to its last byte, made if there is none, and anew if it is damaged."""
+def _oldest_needed(history: History, view: View, time_s: float, keep_slots: int) -> int:
+    """The newest slot whose checkpoint can stand for all before it."""
+    slot, floor = last_boundary(view.head - keep_slots), history.floors.newest.slot
+    if slot <= floor:
+        return floor
+    try:
+        return min(slot, last_boundary(history.slot_at_time(view, time_s)))
+    except NotFoundError:  # all that is left is younger: cleaned by a clock that is ahead of this one, or to keep less
+        return floor
+
+
+def _is_fit(history: History, slot: int, before: Floor) -> bool:
+    """Can a floor stand on the checkpoint of the slot? It is read to its last byte, made if there is none, and anew if
+    it is damaged."""
     storage = history.storage
     for _ in range(2):
         found = try_checkpoint(storage, history.files, slot)
         damaged = damaged_files(storage, found) if found is not None else []
         if found is not None and not damaged:
-            return
-        storage.delete(checkpoint_path(slot))
-        for ref in damaged:  # they are written again under the same names, or are of no use
-            storage.delete(ref.path)
+            return _is_out_of_reach(history, found, before)
+        if history.floors.look(even_if_fresh=True) != before:
+            return False  # somebody else has cleaned, and may stand on it by now
+        _remove_damaged(storage, slot, damaged)
         history.checkpoint(slot)
     found = load_checkpoint(storage, history.files, slot)
     if found is None or damaged_files(storage, found):
@@ -76,37 +94,80 @@ def _require_checkpoint(history: History, slot: int) -> None:
             "Look after the disk.",
             slot=slot,
         )
+    return _is_out_of_reach(history, found, before)
 
 
-def _remove(history: History, floor: int, before_s: float) -> list[int]:
+def _remove_damaged(storage: Storage, slot: int, damaged: list[FileRef]) -> None:
+    """What is damaged of a checkpoint, if it is there. Its files are written again under the same names, or are of no
+    use."""
+    try:
+        storage.size(checkpoint_path(slot))
+    except NotFoundError:
+        return  # whoever makes it meanwhile makes a good one
+    storage.delete(checkpoint_path(slot))
+    for ref in damaged:
+        storage.delete(ref.path)
+
+
+def _is_out_of_reach(history: History, found: Checkpoint, before: Floor) -> bool:
+    """Is there no file of the checkpoint that a cleaning up to the floor before may still be about to remove?"""
+    if before.slot < 0:
+        return True
+    standing = try_checkpoint(history.storage, history.files, before.slot)
+    kept = _files_of(standing) if standing is not None else set()
+    return all(ref.slot > before.slot or ref.path in kept for run in found.runs for ref in run)
+
+
+def _remove(history: History, floor: int, now_s: float, untouched_s: float) -> list[int]:
     """The sizes of the files that it removed."""
     storage = history.storage
+    listed = sorted(storage.list("catalog"), key=_number)
+    before_s = min(now_s, _storage_time(listed)) - untouched_s
     removed = []
-    old = sorted(
-        (info for info in storage.list("catalog/log") if _number(info) <= floor and not info.modified_s > before_s),
-        key=_number,
-    )
-    for info in old:
-        storage.delete(info.path)
-        removed.append(info.size_bytes)
+
+    def remove(info: ObjectInfo) -> None:
+        if not info.modified_s > before_s:
+            storage.delete(info.path)
+            removed.append(info.size_bytes)
+
+    for info in listed:
+        if info.path.startswith("catalog/log/") and _number(info) <= floor:
+            remove(info)
     kept = _kept_files(history, floor)
-    for folder in ("checkpoints", "bodies", "segments"):
-        for info in storage.list(f"catalog/{folder}"):
-            is_older = _number(info) < floor + (folder != "checkpoints")
-            if is_older and info.path not in kept and not info.modified_s > before_s:
-                storage.delete(info.path)
-                removed.append(info.size_bytes)
+    if kept is None:
+        return removed  # a later cleaning is at work: it does the rest
+    for info in listed:
+        folder = info.path.split("/")[1]
+        is_older = _number(info) < floor + (folder != "checkpoints")
+        if folder in ("checkpoints", "bodies", "segments") and is_older and info.path not in kept:
+            remove(info)
     return removed
 
 
-def _kept_files(history: History, floor: int) -> set[str]:
-    """The files that the checkpoints from the floor on name."""
+def _storage_time(listed: list[ObjectInfo]) -> float:
+    """A time that is not later than now by the clock that dates the files: that of this machine may be hours ahead. The
+    hint has just been written."""
+    return max((info.modified_s for info in listed if info.path == HINT_PATH or _is_floor(info)), default=0.0)
+
+
+def _is_floor(info: ObjectInfo) -> bool:
+    return info.path.startswith("catalog/floors/")
+
+
+def _kept_files(history: History, floor: int) -> set[str] | None:
+    """The files that the checkpoints from the floor on name; None if a later cleaning has removed that of the floor."""
     kept: set[str] = set()
-    for slot in range(floor, last_boundary(history.view().head) + 1, EVERY):
+    for slot in range(floor, last_boundary(history.advance().head) + 1, EVERY):
         found: Checkpoint | None = try_checkpoint(history.storage, history.files, slot)
         if found is not None:
-            kept |= {ref.path for run in found.runs for ref in run}
+            kept |= _files_of(found)
+        elif slot == floor:
+            return None
     return kept
+
+
+def _files_of(checkpoint: Checkpoint) -> set[str]:
+    return {ref.path for run in checkpoint.runs for ref in run}
 
 
 def _number(info: ObjectInfo) -> int:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mlflowish.catalog.conflicts import conflict_of, epoch_of, meets
+from mlflowish.catalog.floors import clocks, is_recent
 from mlflowish.catalog.log import Log
-from mlflowish.catalog.record import Commit, as_read, body_path, encode_commit, record_hash, record_path
+from mlflowish.catalog.record import Commit, as_read, body_path, encode_commit, record_path
 from mlflowish.catalog.transaction import Transaction
 from mlflowish.catalog.view import EPOCH, View
 from mlflowish.errors import (
@@ -56,7 +57,7 @@ class Waiting:
     slot: int | None = None
     error: BaseException | None = None
     tries: int = 0
-    attempted: int | None = None
+    attempts: list[tuple[int, str]] = field(default_factory=list)  # slot and nonce of records whose fate is not known
 
     @property
     def is_done(self) -> bool:
@@ -74,7 +75,9 @@ class Known(Protocol):
     def view(self) -> View: ...
     def advance(self) -> View: ...
     def take(self, commit: Commit) -> View: ...
-    def is_void(self, slot: int, hash_: str) -> bool: ...
+    def is_recent(self) -> bool: ...
+    def is_void(self, slot: int, record: bytes) -> bool | None: ...
+    def record_at(self, slot: int) -> Commit | None: ...
 
 
 class Committer:
@@ -150,6 +153,8 @@ class Committer:
         """One record with all of the batch that agree with the head and with each other; who conflicts ends, who only
         conflicts with a neighbour stays for the next record."""
         try:
+            if not self._known.is_recent():
+                self._known.advance()  # or the slot after what is known may have been cleaned away long ago
             self._find_attempted(batch)
             self._commit_chosen(_choose([one for one in batch if not one.is_done], self._known.view()))
         except (StorageError, IntegrityError, CapabilityError, FormatVersionError) as error:
@@ -166,15 +171,13 @@ class Committer:
             self._is_proven = True
         commit = self._make(chosen, self._known.view())
         for one in chosen:
-            one.attempted = commit.slot
-        is_there = self._put(commit)
-        for one in chosen:
-            one.attempted = None
-        if is_there:
+            one.attempts.append((commit.slot, commit.nonce))
+        if self._put(commit):
             for one in chosen:
                 _end(one, commit=commit)
             return
         for one in chosen:
+            one.attempts.remove((commit.slot, commit.nonce))
             one.tries += 1
             if one.tries >= _MOST_SLOTS:
                 _end(one, error=Conflict(_too_busy(one)))
@@ -183,16 +186,16 @@ class Committer:
 
     def _find_attempted(self, batch: list[Waiting]) -> None:
         """Those whose leader was interrupted: are they in the log? If the slot is still empty, the record that fills it
-        now decides that they are not."""
-        for one in batch:
-            if one.attempted is None:
-                continue
-            view = self._known.advance()
-            if view.head >= one.attempted:
-                commit = view.commit_at(one.attempted) or self._known.log.read(one.attempted)
-                if commit is not None and any(change.id == one.transaction.id for change in commit.transactions):
+        decides: it may be the one that was on its way then."""
+        for one in [one for one in batch if one.attempts]:
+            head = self._known.advance().head
+            for slot, nonce in [attempt for attempt in one.attempts if attempt[0] <= head]:
+                commit = self._known.record_at(slot)
+                if commit is None:
+                    _end(one, error=_failed(_untold(record_path(slot), self._known.log), one.transaction))
+                elif commit.nonce == nonce:
                     _end(one, commit=commit)
-                one.attempted = None
+                one.attempts.remove((slot, nonce))
 
     def _make(self, chosen: list[Waiting], view: View) -> Commit:
         transactions = [one.transaction for one in chosen]
@@ -213,32 +216,41 @@ class Committer:
         record, body = encode_commit(commit)
         if body:
             log.storage.put_if_absent(body_path(commit.slot, commit.nonce), body)
-        if not self._is_ours(log, path, record):
+        began = clocks()
+        is_ours, is_sure = self._is_ours(log, path, record)
+        is_sure = is_sure and (log.is_near or is_recent(began))  # what sends it to a bucket may send it again by itself
+        if not is_ours:
             if body:
                 _discard(log, body_path(commit.slot, commit.nonce))
             return False
-        if self._is_void(commit.slot, record, path):
+        is_void = self._is_void(commit.slot, record, path)
+        if is_void is False:
+            self._known.take(as_read(commit, record, body))
+            return True
+        if is_void:
             _discard(log, path)
-            return False
-        self._known.take(as_read(commit, record, body))
-        return True
+        if is_void is None or not is_sure:
+            # It may have been there before, followed by others, and have been cleaned away with them.
+            raise _untold(path, log)
+        return False
 
-    def _is_ours(self, log: Log, path: str, record: bytes) -> bool:
+    def _is_ours(self, log: Log, path: str, record: bytes) -> tuple[bool, bool]:
         """Put, and whatever the answer is, look until it is known whose record is there: a winner can be told that it
-        lost, or nothing at all."""
+        lost, or nothing at all. Also: can it have been put twice, and have been removed between?"""
         failure: StorageError | None = None
-        is_absent = False
+        is_absent, is_sure = False, True
         for attempt in range(_RESOLVE_TRIES):
             if attempt:
                 time.sleep(_chance.random() * self._unit_s * 2**attempt)
             try:
+                is_sure = not is_absent
                 if log.storage.put_if_absent(path, record):
-                    return True
+                    return True, is_sure
             except StorageError as error:
                 failure = error
             try:
                 is_absent = False
-                return log.storage.get(path) == record
+                return log.storage.get(path) == record, is_sure
             except NotFoundError:  # what was sent may yet arrive: the same bytes again
                 is_absent = True
             except StorageError as error:
@@ -247,11 +259,11 @@ class Committer:
                 break
         raise _unresolved(failure, path, log, is_absent=is_absent)
 
-    def _is_void(self, slot: int, record: bytes, path: str) -> bool:
+    def _is_void(self, slot: int, record: bytes, path: str) -> bool | None:
         """Was the slot cleaned away before the record came? Asked until there is an answer: the record stands."""
         for attempt in range(_RESOLVE_TRIES):
             try:
-                return self._known.is_void(slot, record_hash(record))
+                return self._known.is_void(slot, record)
             except StorageError as error:
                 failure = error
                 time.sleep(_chance.random() * self._unit_s * 2**attempt)
@@ -315,11 +327,22 @@ def _unresolved(failure: StorageError | None, path: str, log: Log, *, is_absent:
     return error
 
 
+def _untold(path: str, log: Log) -> StorageError:
+    """The error of a commit that slept while the log was cleaned beyond its slot."""
+    return StorageError(
+        f"Committing to {path} in {log.storage.url}: the log was cleaned beyond it meanwhile, so nobody can tell "
+        "whether the record belongs to it. Look at what it was to change",
+        path=path,
+        outcome="unknown",
+        can_be_repeated=False,
+    )
+
+
 def _failed(error: MlflowishError, transaction: Transaction) -> MlflowishError:
     """What the caller is told, an error for each: the outcome, and how to try again."""
     outcome = error.data.get("outcome", "not committed")
     message = error.message
-    if outcome == "unknown":
+    if outcome == "unknown" and error.data.get("can_be_repeated", True):
         message += f". Try again with id={transaction.id!r}: what is in the log already is not applied twice."
     own = type(error)(message, **{**error.data, "id": transaction.id, "outcome": outcome})
     own.__cause__ = error

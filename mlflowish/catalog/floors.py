@@ -18,7 +18,9 @@ from mlflowish.errors import IntegrityError, MlflowishError, NotFoundError, Stor
 from mlflowish.storage.base import Storage
 
 HINT_PATH = "catalog/HINT"
-# Looking costs a request where storage is far. Cleaning leaves a week, so what was true a minute ago is good enough.
+Clocks = tuple[float, float]
+# Looking costs a request where storage is far. Cleaning leaves what was written within the last hour, by the clock of
+# the storage, so what was true a minute ago is good enough.
 _TRUSTED_S = 60.0
 _MOST_SLOTS, _MOST_NUMBERS = 10**20, 10**10  # what fits into a name
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
@@ -43,8 +45,8 @@ class Floors:
 
     def look(self, *, even_if_fresh: bool = False) -> Floor:
         """The newest floor; asks the storage unless it was asked within the last minute."""
-        if even_if_fresh or self._is_near or not self._is_fresh():
-            began = _clocks()
+        if even_if_fresh or self._is_near or self._looked is None or not is_recent(self._looked):
+            began = clocks()
             self.newest = self._newest_after(self.newest)
             self._looked = began
         return self.newest
@@ -60,10 +62,10 @@ class Floors:
             found = hinted
         self.newest = found or self.newest
 
-    def raise_to(self, slot: int) -> Floor | None:
-        """Create the next floor; None if somebody else was quicker."""
-        floor = Floor(self.look(even_if_fresh=True).number + 1, slot)
-        if not self._storage.put_if_absent(floor_path(floor.number), encode_floor(floor)):
+    def raise_to(self, slot: int, *, after: Floor) -> Floor | None:
+        """Create the floor that follows one; None if somebody else was quicker, or has cleaned further."""
+        floor = Floor(after.number + 1, slot)
+        if slot <= self.newest.slot or not self._storage.put_if_absent(floor_path(floor.number), encode_floor(floor)):
             return None
         self.newest = floor
         return floor
@@ -74,7 +76,7 @@ class Floors:
         while step:
             further = self._read(known.number + step)
             if further is not None:
-                known = further
+                known = Floor(further.number, max(further.slot, known.slot))  # what is removed does not come back
             else:
                 grows = False
             step = step * 2 if grows else step // 2
@@ -90,11 +92,6 @@ class Floors:
         if found is None or found.number != number:
             raise IntegrityError(f"{path} is no floor, or that of another cleaning", path=path)
         return found
-
-    def _is_fresh(self) -> bool:
-        if self._looked is None:
-            return False
-        return all(0 <= now - then < _TRUSTED_S for now, then in zip(_clocks(), self._looked, strict=True))
 
 
 def floor_path(number: int) -> str:
@@ -144,6 +141,11 @@ def write_hint(storage: Storage, checkpoint: int, floor: Floor) -> None:
         _log.info("The hint of the catalog at %s was not written: %s", storage.url, error)
 
 
-def _clocks() -> tuple[float, float]:
+def clocks() -> Clocks:
     """A clock that goes on while the machine sleeps, and the one on the wall: what either has seen pass has passed."""
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK), time.time()
+
+
+def is_recent(then: Clocks) -> bool:
+    """Is it so short ago that nothing can have been cleaned that was written since?"""
+    return all(0 <= now - before < _TRUSTED_S for now, before in zip(clocks(), then, strict=True))

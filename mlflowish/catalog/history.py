@@ -15,11 +15,12 @@ from mlflowish.catalog.checkpoints import (
     try_checkpoint,
     write_checkpoint,
 )
-from mlflowish.catalog.floors import Floor, Floors, read_hint, write_hint
+from mlflowish.catalog.floors import Clocks, Floor, Floors, clocks, is_recent, read_hint, write_hint
 from mlflowish.catalog.log import WINDOW, Log
-from mlflowish.catalog.record import Commit, record_path
+from mlflowish.catalog.mended import MendedBase, StateOf
+from mlflowish.catalog.record import Commit, previous_in, record_hash, record_path
 from mlflowish.catalog.segments import Files
-from mlflowish.catalog.view import Base, Empty, Row, Snapshot, View, Written
+from mlflowish.catalog.view import Base, Empty, Snapshot, View
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage.base import Storage
 
@@ -38,7 +39,8 @@ class History:
         self.floors = Floors(storage, is_near=self.log.is_near)
         self._prepare = prepare
         self._view: View | None = None
-        self._begun = 0
+        self._begun = self._ended = 0  # looks for news, by number
+        self._seen: Clocks | None = None  # when the newest look that saw the end of the log began
         self._lock = threading.RLock()
 
     def prepare(self) -> None:
@@ -59,31 +61,35 @@ class History:
         """What is there now: every commit that was acknowledged before this call is in it."""
         begun = self._begun
         with self._lock:
-            if self._begun > begun and self._view is not None:
-                return self._view  # somebody began to look after this call did, and has finished
+            if self._ended > begun and self._view is not None:
+                return self._view  # somebody began to look after this call did, and has seen it
             self._begun += 1
-            is_open, view = self._view is not None, self._view or self._open()
-            while True:
-                view = self._read_on(view)
-                floor = self.floors.look()
-                if floor.slot > view.head:  # asleep for so long that what came next was cleaned away
-                    view = View(self._kept_base(floor))
-                elif is_open or self._is_at_end(view):
-                    if view.base.slot < floor.slot:
-                        view = self._upon(floor, view)
-                    self._view = view
-                    return view
+            number, began = self._begun, clocks()
+            self._view = self._newest_view()
+            self._ended, self._seen = number, began
+            return self._view
 
-    def _upon(self, floor: Floor, view: View) -> View:
-        """The same state upon the checkpoint that a cleaning kept: that below it, on which the view stands, is gone."""
-        base, commit = self._kept_base(floor), view.commit_at(floor.slot)
-        if commit is None or commit.hash != base.hash:
-            raise IntegrityError(
-                f"The checkpoint of slot {floor.slot} in {self.storage.url} is of another log than was read",
-                slot=floor.slot,
-            )
-        self.files.keep(ref for run in (base.runs if isinstance(base, Checkpoint) else ()) for ref in run)
-        return view.rebased(self._viewed(base).base)
+    def is_recent(self) -> bool:
+        """Was the end of the log seen so short ago that nothing that came after it can have been cleaned away?"""
+        return self._seen is not None and is_recent(self._seen)
+
+    def _newest_view(self) -> View:
+        """Up to where no record is, and no floor says that there was one."""
+        is_open, view = self._view is not None, self._view or self._open()
+        while True:
+            view = self._read_on(view)
+            floor = self.floors.look(even_if_fresh=not self.is_recent())
+            if floor.slot > view.base.slot:
+                kept = self._viewed(self._kept_base(floor))
+                if not _has_passed(view, kept):
+                    view = kept  # asleep for so long that what came next was cleaned away
+                    continue
+                self.files.keep(
+                    ref for run in (kept.base.runs if isinstance(kept.base, Checkpoint) else ()) for ref in run
+                )
+                view = view.rebased(kept.base)
+            if is_open or self._is_at_end(view):
+                return view
 
     def _read_on(self, view: View) -> View:
         while True:
@@ -92,10 +98,12 @@ class History:
                 for commit in found:
                     view.apply(commit)
             except IntegrityError:
+                if self.floors.look(even_if_fresh=True).slot > view.head:
+                    return view  # it was being cleaned away
                 further = newest_from(self.storage, self.files, view.head + 1)
                 if further is None:
                     raise
-                view = View(further)  # a damaged record below a checkpoint is of no consequence for what is now
+                view = self._viewed(further)  # a damaged record below a checkpoint is of no consequence for what is now
                 continue
             if len(found) < WINDOW:
                 return view
@@ -111,7 +119,7 @@ class History:
         is_folder = self.storage.capabilities.local_paths
         if not is_folder or all(log.raw(view.head + ahead) is None for ahead in range(2, 2 + _STEPS_UP)):
             return True
-        if log.raw(view.head + 1) is not None or self.floors.look().slot > view.head:
+        if log.raw(view.head + 1) is not None or self.floors.look(even_if_fresh=True).slot > view.head:
             return False  # somebody has committed, or cleaned, just now
         raise IntegrityError(
             f"{record_path(view.head + 1)} in {self.storage.url} is not there, and later records are. Restore it from "
@@ -123,27 +131,30 @@ class History:
     def _open(self) -> View:
         hinted, floor = read_hint(self.storage)
         self.floors.start(floor)
-        floor = self.floors.look()
-        for slot in range(last_boundary(hinted), max(floor.slot, last_boundary(hinted) - EVERY * _STEPS_DOWN), -EVERY):
+        oldest = max(self.floors.newest.slot, last_boundary(hinted) - EVERY * _STEPS_DOWN)
+        for slot in range(last_boundary(hinted), oldest, -EVERY):
             found = try_checkpoint(self.storage, self.files, slot)
             if found is not None:
                 return self._viewed(found)
-        base = self._kept_base(floor)
+        base = self._kept_base(self.floors.look())
         further = newest_from(self.storage, self.files, base.slot + 1)
         return self._viewed(base if further is None else further)
 
     def _kept_base(self, floor: Floor) -> Base:
-        """What everything above the floor is built upon: this one must be there."""
-        if floor.slot < 0:
-            return Empty()
-        found = load_checkpoint(self.storage, self.files, floor.slot)
-        if found is None:
-            raise IntegrityError(
-                f"The checkpoint of slot {floor.slot} in {self.storage.url} is gone, and the log before it was "
-                "cleaned: restore it from a backup",
-                slot=floor.slot,
-            )
-        return found
+        """What everything above a floor is built upon: this one must be there, or a later cleaning has been."""
+        while floor.slot >= 0:
+            found = load_checkpoint(self.storage, self.files, floor.slot)
+            if found is not None:
+                return found
+            newer = self.floors.look(even_if_fresh=True)
+            if newer.slot <= floor.slot:
+                raise IntegrityError(
+                    f"The checkpoint of slot {floor.slot} in {self.storage.url} is gone, and the log before it was "
+                    "cleaned: restore it from a backup",
+                    slot=floor.slot,
+                )
+            floor = newer
+        return Empty()
 
     def take(self, commit: Commit) -> View:
         """Add a commit of our own, unless a reader of this handle was quicker."""
@@ -153,21 +164,26 @@ class History:
                 view.apply(commit)
             return view
 
-    def is_void(self, slot: int, hash_: str) -> bool:
-        """Was the slot cleaned away before our record came? Cleanings remove in ascending order, so a record that
-        belongs to the history goes before the one that follows it."""
-        floor = self.floors.look()
+    def is_void(self, slot: int, record: bytes) -> bool | None:
+        """Was the slot cleaned away before our record came? None: nobody can tell any more. Cleanings remove in
+        ascending order, so a record that belongs to the history goes before the one that follows it."""
+        floor = self.floors.look(even_if_fresh=not self.is_recent())
         if floor.slot < slot:
             return False
         with self._lock:
-            self._view = None
-        if floor.slot == slot:
-            kept = load_checkpoint(self.storage, self.files, slot)
-            return kept is None or kept.hash != hash_
-        after = self.log.read(slot + 1)
-        if after is not None and after.previous == hash_:
-            return False
-        return self.log.raw(slot) is not None
+            self._view = self._seen = None
+        hash_ = record_hash(record)
+        if floor.slot == slot and (base := self._kept_base(floor)).slot == slot:
+            return base.hash != hash_
+        after = self.log.raw(slot + 1)
+        if after is not None:
+            return previous_in(after) != hash_
+        return None if self.log.raw(slot) is None else True
+
+    def record_at(self, slot: int) -> Commit | None:
+        """The commit of a slot up to the head; None if it was cleaned away."""
+        found = self.view().commit_at(slot) or self.log.read(slot)
+        return found if slot > self.floors.look(even_if_fresh=True).slot else None
 
     # -- earlier states ----------------------------------------------------------------------------
 
@@ -182,22 +198,30 @@ class History:
         return Snapshot(view, slot, commit.time_s)
 
     def _earlier_view(self, slot: int, *, without: int | None = None) -> View:
-        floor = self.floors.look(even_if_fresh=True)
-        if slot < floor.slot:
-            raise NotFoundError(
-                f"The state of slot {slot} of the catalog at {self.storage.url} is gone: its log was cleaned up to "
-                f"slot {floor.slot}, which is the oldest that can be read",
-                slot=slot,
-                oldest=floor.slot,
-            )
+        while True:
+            floor = self.floors.look(even_if_fresh=True)
+            if slot < floor.slot:
+                raise NotFoundError(
+                    f"The state of slot {slot} of the catalog at {self.storage.url} is gone: its log was cleaned up to "
+                    f"slot {floor.slot}, which is the oldest that can be read",
+                    slot=slot,
+                    oldest=floor.slot,
+                )
+            try:
+                view = self._built_view(slot, floor, without)
+            except IntegrityError:
+                if self.floors.look(even_if_fresh=True) == floor:
+                    raise
+                continue  # cleaned meanwhile
+            if self.floors.look(even_if_fresh=True).slot <= view.base.slot:
+                return view
+
+    def _built_view(self, slot: int, floor: Floor, without: int | None) -> View:
         view = View(self._base_before(slot, floor, without))
         while view.head < slot:
             found = self.log.read_from(view.head + 1, min(WINDOW, slot - view.head))
             if not found:
-                message = (
-                    f"The record {record_path(view.head + 1)} in {self.storage.url} is gone, and later ones are not"
-                )
-                raise IntegrityError(message, slot=view.head + 1)
+                raise _gone(record_path(view.head + 1), self.storage.url, view.head + 1)
             for commit in found:
                 view.apply(commit)
         return view
@@ -212,15 +236,21 @@ class History:
 
     def slot_at_time(self, view: View, time_s: float) -> int:
         """The newest slot that is not younger; times never fall from slot to slot."""
-        floor = self.floors.look(even_if_fresh=True)
-        low, high = floor.slot, view.head
-        if floor.slot >= 0 and self._kept_base(floor).time_s > time_s:
-            raise NotFoundError(
-                f"The state of the catalog at {self.storage.url} at that time is gone: its log was cleaned up to slot "
-                f"{floor.slot}, which is younger",
-                at=time_s,
-                oldest=floor.slot,
-            )
+        while True:
+            floor = self.floors.look(even_if_fresh=True)
+            if floor.slot >= 0 and self._kept_base(floor).time_s > time_s:
+                raise NotFoundError(
+                    f"The state of the catalog at {self.storage.url} at that time is gone: its log was cleaned up to "
+                    f"slot {floor.slot}, which is younger",
+                    at=time_s,
+                    oldest=floor.slot,
+                )
+            found = self._last_until(view, time_s, floor.slot)
+            if found >= self.floors.look(even_if_fresh=True).slot:
+                return found  # else a cleaning has removed what would have said so
+
+    def _last_until(self, view: View, time_s: float, low: int) -> int:
+        high = view.head
         while low < high:
             middle = (low + high + 1) // 2
             commit = view.commit_at(middle) or self.log.read(middle)
@@ -230,20 +260,38 @@ class History:
                 high = middle - 1
         return low
 
-    def commits(self, since: int, last: int) -> Iterator[Commit]:
-        """The commits with `since` < slot <= `last`."""
-        slot = since + 1
+    def commits(self, since: int | None, last: int) -> Iterator[Commit]:
+        """The commits with `since` < slot <= `last`; None: all that are kept when the first is asked for."""
+        slot = (self.floors.look(even_if_fresh=True).slot if since is None else since) + 1
         while slot <= last:
             known = self.view().commit_at(slot)
-            found = [known] if known is not None else self.log.read_from(slot, min(WINDOW, last - slot + 1))
-            if not found:
+            found = [known] if known is not None else self._kept_commits(slot, min(WINDOW, last - slot + 1))
+            if found is None and since is None:
+                slot = self.floors.newest.slot + 1
+                continue
+            if found is None:
                 raise NotFoundError(
                     f"The commit of slot {slot} of the catalog at {self.storage.url} is gone: its log was cleaned up "
-                    f"to slot {self.floors.look(even_if_fresh=True).slot}",
+                    f"to slot {self.floors.newest.slot}",
                     slot=slot,
                 )
             yield from found
-            slot += len(found)
+            slot, since = slot + len(found), slot
+
+    def _kept_commits(self, slot: int, count: int) -> list[Commit] | None:
+        """Some commits from a slot on, None if that was cleaned away: what rests below a floor is no history, a slow
+        writer may be about to take it back."""
+        try:
+            found = self.log.read_from(slot, count)
+        except IntegrityError:
+            if self.floors.look(even_if_fresh=True).slot >= slot:
+                return None
+            raise
+        if self.floors.look(even_if_fresh=True).slot >= slot:
+            return None
+        if not found:
+            raise _gone(record_path(slot), self.storage.url, slot)
+        return found
 
     # -- checkpoints -------------------------------------------------------------------------------
 
@@ -274,12 +322,12 @@ class History:
         return View(MendedBase(base, self) if isinstance(base, Checkpoint) else base)
 
     def instead_of(self, checkpoint: Checkpoint, error: IntegrityError) -> Base:
-        """The same state without a checkpoint that proved damaged. NotFoundError if it was cleaned away with its log,
-        under a handle or a transaction that has been open for longer than that."""
+        """The same state without a checkpoint that proved damaged. If it was cleaned away with its log, under a handle
+        or a transaction that has been open for longer than that: the later state that was kept."""
         try:
             view = self._earlier_view(checkpoint.slot, without=checkpoint.slot)
-        except NotFoundError as gone:
-            raise gone from error
+        except NotFoundError:
+            return self._viewed(self._kept_base(self.floors.newest)).base
         if view.hash != checkpoint.hash:
             raise error
         if view.base.slot == checkpoint.slot:
@@ -291,47 +339,19 @@ class History:
         return StateOf(view, checkpoint.slot)
 
 
-class MendedBase(Checkpoint):
-    """A checkpoint that is replaced by the log if reading it fails."""
-
-    def __init__(self, checkpoint: Base, history: History) -> None:
-        assert isinstance(checkpoint, Checkpoint)
-        super().__init__(checkpoint.files, checkpoint.slot, checkpoint.hash, checkpoint.time_s, checkpoint.runs)
-        self._history = history
-        self.instead: Base | None = None
-
-    def lookup(self, key: str) -> Written | None:
-        if self.instead is None:
-            try:
-                return super().lookup(key)
-            except IntegrityError as error:
-                self.instead = self._history.instead_of(self, error)
-        return self.instead.lookup(key)
-
-    def scan(self, prefix: str) -> Iterator[Row]:
-        last = None
-        if self.instead is None:
-            try:
-                for row in super().scan(prefix):
-                    yield row
-                    last = row[0]
-                return
-            except IntegrityError as error:
-                self.instead = self._history.instead_of(self, error)
-        for row in self.instead.scan(prefix):
-            if last is None or row[0] > last:
-                yield row
+def _has_passed(view: View, kept: View) -> bool:
+    """Has the view read what a cleaning kept, and what came after? What it has read last may be a record that a slow
+    writer is about to take back, since its slot was cleaned."""
+    commit = view.commit_at(kept.head)
+    if commit is None or (commit.hash != kept.hash and view.head == kept.head):
+        return False
+    if commit.hash != kept.hash:
+        message = (
+            f"The checkpoint of slot {kept.head} is of another log than this process has read: open the store anew"
+        )
+        raise IntegrityError(message, slot=kept.head)
+    return True
 
 
-class StateOf:
-    """The state of a view at a slot, as a base."""
-
-    def __init__(self, view: View, slot: int) -> None:
-        self._view, self.slot = view, slot
-        self.hash, self.time_s = view.hash, view.time_s
-
-    def lookup(self, key: str) -> Written | None:
-        return self._view.lookup(key, self.slot)
-
-    def scan(self, prefix: str) -> Iterator[Row]:
-        return self._view.scan(prefix, self.slot)
+def _gone(path: str, url: str, slot: int) -> IntegrityError:
+    return IntegrityError(f"The record {path} in {url} is gone, and later ones are not", slot=slot)

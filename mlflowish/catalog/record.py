@@ -170,6 +170,14 @@ def record_hash(data: bytes) -> str:
     return data[-_CHECK - 1 : -1].decode()
 
 
+def previous_in(record: bytes) -> str:
+    """The hash of the record before the one in these bytes, whatever else it says; '' if it is damaged."""
+    try:
+        return str(unchecked(record, "")[0].get("prev", ""))
+    except (IntegrityError, FormatVersionError):
+        return ""
+
+
 def unchecked(data: bytes, path: str) -> tuple[dict[str, Any], str]:
     """The object that a checked line holds, and its check; IntegrityError if the two do not belong together."""
     line, check = data[: -_CHECK - 2], data[-_CHECK - 1 : -1]

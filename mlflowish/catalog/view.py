@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from mlflowish.catalog.plain import LAST_CHARACTER, RESERVED, decode, require_key, require_scan_prefix
 from mlflowish.catalog.record import NOTHING, Commit
-from mlflowish.errors import IntegrityError
+from mlflowish.errors import IntegrityError, NotFoundError
 
 Written = tuple[int, str | None]  # slot of the write, canonical JSON of the value (None: deleted)
 Row = tuple[str, int, str | None]
@@ -29,6 +29,10 @@ class Base(Protocol):
     hash: str
     time_s: float
 
+    @property
+    def later(self) -> Base | None:
+        """The later state that answers in its place, since a cleaning has removed it; None: it answers itself."""
+
     def lookup(self, key: str) -> Written | None:
         """The last write of the key."""
 
@@ -42,6 +46,7 @@ class Empty:
     slot = -1
     hash = NOTHING
     time_s = 0.0
+    later = None
 
     def lookup(self, key: str) -> Written | None:
         return None
@@ -88,7 +93,7 @@ class View:
         for written, text in reversed(self._writes.get(key, ())):
             if written <= slot:
                 return None if text is None else (written, text)
-        found = self.base.lookup(key)
+        found = self._lookup_below(key)
         return None if found is None or found[1] is None else (found[0], found[1])
 
     def epoch(self, slot: int) -> int:
@@ -104,7 +109,7 @@ class View:
         seen = None
         for key, _, written, text in heapq.merge(
             ((key, 0, written, text) for key, written, text in self._written(prefix, slot)),
-            ((key, 1, written, text) for key, written, text in self.base.scan(prefix)),
+            ((key, 1, written, text) for key, written, text in self._scan_below(prefix, slot)),
         ):
             if key != seen and text is not None:
                 yield key, written, text
@@ -142,6 +147,59 @@ class View:
                     if written > slot:
                         yield key, written, text
                     break
+
+    def _lookup_below(self, key: str) -> Written | None:
+        """The last write of a key that no commit up to the slot asked for has written, as the base has it."""
+        found, later = self.base.lookup(key), self.base.later
+        if later is None or (found is not None and found[0] <= self.base.slot):
+            return found
+        writes = self._writes.get(key)
+        if not self._holds(later) or (writes is not None and writes[0][0] <= later.slot):
+            raise self._cleaned(later)
+        return None
+
+    def _scan_below(self, prefix: str, slot: int) -> Iterator[Row]:
+        """The rows of the base for the keys that no commit up to `slot` has written (and of others, if it likes)."""
+        base, sure_of = self.base, -1
+        for row in base.scan(prefix):
+            if base.later is not None:
+                sure_of = self._require_same_below(base.later, prefix, slot, sure_of)
+                if row[1] > base.slot:  # a commit that is held here wrote it
+                    continue
+            yield row
+        if base.later is not None:
+            self._require_same_below(base.later, prefix, slot, sure_of)
+
+    def _require_same_below(self, later: Base, prefix: str, slot: int, sure_of: int) -> int:
+        """For which later base it is known that nothing under the prefix was first written between `slot` and it:
+        what it was before that is gone."""
+        if sure_of != later.slot and (
+            not self._holds(later) or any(slot < first <= later.slot for first in self._first_writes(prefix))
+        ):
+            raise self._cleaned(later)
+        return later.slot
+
+    def _first_writes(self, prefix: str) -> Iterator[int]:
+        with self._lock:
+            first = bisect_left(self._keys, prefix)
+            keys = self._keys[first : bisect_left(self._keys, prefix + LAST_CHARACTER)]
+        return (self._writes[key][0][0] for key in keys)
+
+    def _holds(self, later: Base) -> bool:
+        """Are all commits up to a later state held here, and is it of the same history?"""
+        commit = self.commit_at(later.slot)
+        if commit is not None and commit.hash != later.hash:
+            message = f"The checkpoint of slot {later.slot} is of another log than was read"
+            raise IntegrityError(message, slot=later.slot)
+        return commit is not None
+
+    def _cleaned(self, later: Base) -> NotFoundError:
+        return NotFoundError(
+            f"A part of the state of the catalog at slot {self.base.slot} is gone: its log was cleaned up to slot "
+            f"{later.slot}, which is the oldest that can be read",
+            slot=self.base.slot,
+            oldest=later.slot,
+        )
 
     def _first_held(self) -> int:
         return self.base.slot + 1 - len(self.recent)

@@ -60,7 +60,8 @@ def _renew_floor(check: Check, path: str) -> None:
 
 def _raise_floor(check: Check, checkpoints: dict[int, Checkpoint]) -> None:
     """Let a later checkpoint stand for the log before it, as a cleaning does."""
-    Floors(check.storage, is_near=True).raise_to(_slot_to_stand_on(check, checkpoints))
+    floors = Floors(check.storage, is_near=True)
+    floors.raise_to(_slot_to_stand_on(check, checkpoints), after=floors.look())
 
 
 def _slot_to_stand_on(check: Check, checkpoints: dict[int, Checkpoint]) -> int:
@@ -103,7 +104,7 @@ def _sound_checkpoints(check: Check, floor: int, *, tells: bool = True) -> dict[
 
 def _report_checkpoint(check: Check, slot: int, floor: int, what: str) -> None:
     def remove() -> None:
-        if slot == floor:
+        if slot <= max(floor, Floors(check.storage, is_near=True).look().slot):
             raise StateError("The log before it was cleaned, so it cannot be made again", slot=slot)
         # The files that it names stay: others may share them, and cleaning knows which are needed.
         check.storage.delete(checkpoint_path(slot))
