@@ -16,11 +16,11 @@ import mlflowish as mf
 HERE = Path(__file__).parent
 COLLECTOR = """
 import os, sys, mlflowish as mf
-deleted = 0
+deleted, store = 0, mf.Store(sys.argv[1])  # which need not be there yet
 print("ready", flush=True)
 sys.stdin.readline()
 while not os.path.exists(sys.argv[2]):
-    deleted += mf.gc(sys.argv[1], dry_run=False, grace=0).objects.count
+    deleted += mf.gc(store, dry_run=False, grace=0).objects.count
     if deleted:
         open(sys.argv[3], "a").close()
 print(deleted)

@@ -115,7 +115,7 @@ class Keeping(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1))
     def repair(self, handle: int) -> None:
-        assert mf.fsck(self.handles[handle], repair=True).findings == ()
+        self.check(handle, repair=True)
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), handle=st.integers(0, 1))
@@ -133,8 +133,17 @@ class Keeping(RuleBasedStateMachine):
     @invariant()
     def is_sound(self) -> None:
         if hasattr(self, "handles"):
-            report = mf.fsck(self.handles[0])
+            self.check(0)
+
+    def check(self, handle: int, **options: bool) -> None:
+        """No findings, or no store where nothing was stored yet."""
+        store = self.handles[handle]
+        if any(True for _ in store.storage.list("")):
+            report = mf.fsck(store, **options)
             assert report.findings == (), report.to_table()
+        else:
+            with pytest.raises(mf.NotFoundError, match="nothing was ever stored"):
+                mf.fsck(store, **options)
 
     def teardown(self) -> None:
         if hasattr(self, "handles"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import time
 
 import mlflowish as mf
@@ -48,6 +49,25 @@ def work_until_killed(store, name):
         value = {"pid": os.getpid(), "number": number}
         version = mf.register_model(name, value, stage="production", alias="champion", store=store)
         say(version.version, os.getpid(), number)
+
+
+def register_and_purge(store, name):
+    """Registers one of a few values, and purges half of its versions, for ever: their bytes go and come again."""
+    chance = random.Random(os.urandom(8))
+    while True:
+        value = {"number": chance.randrange(3)}
+        version = mf.register_model(name, value, store=store).version
+        say("registered", version, value)
+        if chance.random() < 0.5:
+            say("purging", version, value)
+            mf.registry.delete(name, version, store=store)
+            mf.registry.purge(name, version, store=store)
+
+
+def collect(store):
+    """Collects without any grace, for ever: how many objects each time."""
+    while True:
+        print(mf.gc(store, dry_run=False, grace=0).objects.count, flush=True)
 
 
 def move_and_hang(store, name, url):
