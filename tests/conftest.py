@@ -11,12 +11,13 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from processes_heard import end_started
 
 # On a busy machine an example takes as long as it takes. All else is as hypothesis has it, which draws the same numbers
 # each time where $CI is set.
@@ -52,6 +53,13 @@ def nothing_compiled() -> None:
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of whoever runs it."""
     os.environ["MLFLOWISH_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """What a test started ends with it, also when the test failed before it came to that."""
+    yield
+    end_started()
 
 
 @pytest.fixture

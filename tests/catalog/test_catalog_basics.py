@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from processes_heard import end_fork
 
 from mlflowish.catalog import Catalog, Transaction
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError, StateError
@@ -304,8 +305,7 @@ def test_a_forked_child_commits_while_a_thread_of_its_parent_does(tmp_path, stor
         for _ in range(5):
             pid = os.fork()
             if pid == 0:
-                catalog.transact(lambda tx: tx.put(f"child/{os.getpid()}", 1))
-                os._exit(0)
+                end_fork(lambda: catalog.transact(lambda tx: tx.put(f"child/{os.getpid()}", 1)) is None)
             assert os.waitpid(pid, 0)[1] == 0
     finally:
         stop.set()

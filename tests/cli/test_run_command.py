@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import click
 import pytest
 from command_runs import Runner
+from processes_heard import Mortal
 
 import mlflowish as mf
 from mlflowish.cli.explain import load_module
@@ -304,7 +305,7 @@ def test_a_file_runs_on_a_cluster_that_does_not_have_it(project: Runner, tmp_pat
         "        print(cluster.scheduler_address, flush=True)\n"
         "        input()\n"
     )
-    cluster = subprocess.Popen(
+    cluster = Mortal(
         [sys.executable, "cluster.py"],
         cwd=tmp_path / "elsewhere",
         stdin=subprocess.PIPE,

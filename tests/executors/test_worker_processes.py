@@ -10,6 +10,7 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+from processes_heard import Mortal
 
 import mlflowish as mf
 from mlflowish.testing.executor_suite import element, wait_until
@@ -109,16 +110,16 @@ with mf.executor("processes", workers=2):
 def test_no_worker_outlives_its_driver(tmp_path, end):
     (tmp_path / "script.py").write_text(BUSY, encoding="utf-8")
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "store")]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
-    ) as driver:
-        assert driver.stdout is not None
-        pids = [int(driver.stdout.readline().split()[-1]) for _ in range(3)]
-        workers = [pid for pid in pids if pid != driver.pid]
-        assert len(workers) == 2
-        driver.send_signal(end)
-        assert driver.wait(90) != 0
-        wait_until(lambda: not any(is_running(pid) for pid in workers))
+    with open(tmp_path / "complaints", "w") as complaints:
+        driver = Mortal(command, stdout=subprocess.PIPE, stderr=complaints, text=True, cwd=tmp_path)
+    assert driver.stdout is not None
+    told = [driver.stdout.readline() for _ in range(3)]
+    assert all(told), (tmp_path / "complaints").read_text()
+    workers = {int(line.split()[-1]) for line in told} - {driver.pid}
+    assert len(workers) == 2
+    driver.send_signal(end)
+    assert driver.wait(90) != 0
+    wait_until(lambda: not any(is_running(pid) for pid in workers))
 
 
 def is_running(pid):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from journal_worlds import BucketStorage, key_of, payload_of
+from processes_heard import Mortal
 
 from mlflowish.errors import StorageError
 from mlflowish.journals import Journals
@@ -103,10 +104,10 @@ while True:
 """
 
 
-def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+def start(script: str, *arguments: object) -> Mortal:
     prologue = f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
     command = [sys.executable, "-c", prologue + script, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Mortal(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_eight_writers_beside_two_compactors_lose_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from journal_worlds import Wrapper, key_of, payload_of
+from processes_heard import Mortal
 
 from mlflowish.errors import FormatVersionError, ReadOnlyError, StorageError
 from mlflowish.journals import Journals
@@ -64,9 +65,8 @@ def test_another_process_sees_an_append_at_once(local: Storage, open_journals: O
         "for line in sys.stdin:\n"
         "    print(journals.get(bytes.fromhex(line.strip())), flush=True)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
+    pipe = subprocess.PIPE
+    with Mortal([sys.executable, "-c", script], stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdin is not None
         assert other.stdout is not None
         journals = open_journals(local)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import stat
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from damages import DAMAGES, Damage, flip, the_journal
+from processes_heard import Mortal
 from worlds import ALL, check_values, healthy, kept, ramp, small
 
 import mlflowish as mf
@@ -106,18 +109,15 @@ def test_a_damaged_object_is_restored_from_a_good_copy_that_was_put_aside(root):
 
 
 def test_a_journal_that_a_living_process_writes_is_left_to_it(root):
-    import subprocess
-    import sys
-
     code = (
         "import sys, mlflowish as mf\n"
         "@mf.step\ndef f(n): return n\n"
         f"mf.use({str(root)!r}); f(1); f(2); f(3)\nprint('ready', flush=True); sys.stdin.read()\n"
     )
     held = set(root.glob("journals/calls/*"))
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+    with Mortal([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as writer:
         assert writer.stdout is not None
-        writer.stdout.readline()
+        assert writer.stdout.readline() == b"ready\n"
         [mine] = set(root.glob("journals/calls/*")) - held
         with mine.open("r+b") as file:
             file.seek(110)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 import sys
 import time
 from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from processes_heard import Mortal
 
 import mlflowish as mf
 
@@ -37,13 +37,11 @@ def race(root: Path, *, writers: int, collectors: int, seconds: float, turn: int
     seeds = range(turn * writers, (turn + 1) * writers)
     commands = [[str(HERE / "busy_writer.py"), str(root), str(seed), str(seconds), str(met)] for seed in seeds]
     commands += [["-c", COLLECTOR, str(root), str(end), str(met)] for _ in range(collectors)]
-    running = [
-        subprocess.Popen([sys.executable, *command], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
-        for command in commands
-    ]
+    pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE, "text": True}
+    running = [Mortal([sys.executable, *command], **pipes) for command in commands]
     for process in running:  # on a busy machine the first may be through before the last has imported anything
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
     for process in running:
         assert process.stdin is not None
         process.stdin.write("go\n")

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from processes_heard import Mortal
 
 import mlflowish as mf
 from mlflowish.tracking import metric_history, read_runs
@@ -55,7 +56,7 @@ def test_nothing_goes_that_was_kept(tmp_path: Path, workers: int, seconds: int) 
     env = {**os.environ, **{f"MLFLOWISH_{name}": "0" for name in ("CONSOLE", "HARDWARE", "SOURCE", "ENVIRONMENT")}}
     place, met = tmp_path / "store", tmp_path / "met"
     processes = [
-        subprocess.Popen(
+        Mortal(
             [sys.executable, "-c", WORKER, *map(str, (place, tmp_path / f"told-{number}", number, seconds, met))],
             env=env,
             stderr=subprocess.PIPE,

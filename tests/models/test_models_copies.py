@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
+import signal
 import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 import sklearn
+from processes_heard import end_fork
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import InconsistentVersionWarning
@@ -171,21 +172,20 @@ def test_a_forked_child_loads_though_another_thread_held_the_lock(store, model):
     def hold() -> None:
         with copies._lock:
             held.set()
-            done.wait(30)
+            done.wait()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(30)
+    held.wait()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12+: fork with threads is what is tested
             child = os.fork()
         if child == 0:
-            os._exit(0 if mf.digest(load_often(stored)) == stored.manifest.digest and copies.size_bytes else 1)
-        deadline = time.monotonic() + 60
-        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert ended == (child, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(300)  # the end of one that waits for the lock
+            end_fork(lambda: mf.digest(load_often(stored)) == stored.manifest.digest and copies.size_bytes > 0)
+        assert os.waitpid(child, 0) == (child, 0)
     finally:
         done.set()
         holder.join()

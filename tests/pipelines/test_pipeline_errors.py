@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import psutil
 import pytest
+from processes_heard import Mortal
 
 import mlflowish as mf
 from mlflowish.testing.executor_suite import wait_until
@@ -589,12 +590,12 @@ class Script:
     def begun(self, seconds, *, started, first=0):
         """The program, when so many slow calls have started; those before the `first` are quick."""
         command = [sys.executable, str(self.path)]
-        process = subprocess.Popen(
+        process = Mortal(
             command, env=self.environment(seconds, first), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         deadline = time.monotonic() + 120
         while len(list(self.folder.glob("started-*"))) < started:
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, sorted(path.name for path in self.folder.glob("started-*"))
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
         return process

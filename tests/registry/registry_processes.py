@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
-from processes_heard import rest_of
+from processes_heard import Mortal, rest_of
 
 HERE = Path(__file__).parent
 HEAD = """
@@ -29,11 +29,11 @@ class Worker:
     def __init__(self, place: tuple[str, dict[str, Any]], function: str, *arguments: Any, **env: str) -> None:
         code = f"{HEAD}\nregistry_workers.{function}(store, *arguments)"
         environment = {**os.environ, "PYTHONPATH": str(HERE), "MLFLOWISH_USER": "worker", **env}
-        self.process = subprocess.Popen(
+        self.process = Mortal(
             [sys.executable, "-c", code, json.dumps([*place, arguments])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
             text=True,
             env=environment,
         )

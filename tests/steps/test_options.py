@@ -12,6 +12,7 @@ import time
 
 import pytest
 from msgpack import packb
+from processes_heard import Mortal
 
 import mlflowish as mf
 from mlflowish.steps.using import _key as using_key
@@ -329,7 +330,7 @@ def test_of_eight_processes_with_lock_one_computes(tmp_path):
     script.write_text(_LOCKED)
     log = tmp_path / "log"
     command = [sys.executable, str(script), str(tmp_path / "store"), str(log)]
-    processes = [subprocess.Popen(command) for _ in range(8)]
+    processes = [Mortal(command) for _ in range(8)]
     assert [process.wait(240) for process in processes] == [0] * 8
     assert log.read_text() == "ran\n"
 
@@ -341,8 +342,9 @@ def test_a_lease_of_a_dead_holder_expires(tmp_path):
     )
     log = tmp_path / "log"
     command = [sys.executable, str(script), str(tmp_path / "store"), str(log)]
-    holder = subprocess.Popen([*command, "600"])
-    while not log.exists():
+    holder = Mortal([*command, "600"])
+    while not (log.exists() and log.read_text()):  # there is a file before something is in it
+        assert holder.poll() is None
         time.sleep(0.02)
     holder.kill()
     holder.wait()

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from processes_heard import Mortal
 
 import mlflowish as mf
 
@@ -64,7 +65,7 @@ def test_a_process_that_only_hits_notices_what_another_one_forgets(tmp_path, mon
     pipe = subprocess.PIPE
     with (
         mf.Store(tmp_path / "store"),
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=tmp_path) as other,
+        Mortal(command, stdin=pipe, stdout=pipe, text=True, cwd=tmp_path) as other,
     ):
         assert other.stdout.readline() == "9\n"
         assert all(shared_steps.square.call(3).hit for _ in range(100))

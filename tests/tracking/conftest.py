@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes_heard import Mortal
 
 import mlflowish as mf
 
@@ -42,14 +44,14 @@ def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mf.Store]:
 
 
 @pytest.fixture
-def program(folder: Path, tmp_path: Path) -> Iterator[Program]:
-    """Starts a Python program that uses the store; what is still alive at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+def program(folder: Path, tmp_path: Path) -> Program:
+    """Starts a Python program that uses the store."""
+    count = itertools.count()
 
     def start(code: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        script = tmp_path / f"program{len(started)}.py"
+        script = tmp_path / f"program{next(count)}.py"
         script.write_text(textwrap.dedent(code), encoding="utf-8")
-        process = subprocess.Popen(
+        return Mortal(
             [sys.executable, str(script), *arguments],
             cwd=tmp_path,
             env={**os.environ, "MLFLOWISH_STORE": str(folder), **env},
@@ -57,14 +59,8 @@ def program(folder: Path, tmp_path: Path) -> Iterator[Program]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        started.append(process)
-        return process
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return start
 
 
 @pytest.fixture

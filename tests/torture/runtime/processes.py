@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
+
+from processes_heard import Mortal
 
 HERE = Path(__file__).parent
 
@@ -16,11 +18,11 @@ def start(code, *arguments, seed=0, cwd=None, env=None, interpreter=()):
     search = os.pathsep.join(filter(None, [(env or {}).get("PYTHONPATH"), str(HERE), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
     environment["PYTHONPATH"] = search
-    return subprocess.Popen(
+    return Mortal(
         [sys.executable, *interpreter, "-c", code, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
         text=True,
         cwd=cwd,
         env=environment,
