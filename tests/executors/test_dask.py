@@ -31,6 +31,9 @@ class TestDask(ExecutorSuite):
         with executor_block(dask):
             yield dask
 
+    def test_the_death_of_a_worker_is_survived(self, executor, tmp_path, alone_on_the_cluster):
+        super().test_the_death_of_a_worker_is_survived(executor, tmp_path)
+
 
 @pytest.mark.nightly
 class TestDaskWithABucket(ExecutorSuite):
@@ -47,6 +50,9 @@ class TestDaskWithABucket(ExecutorSuite):
     def place(self, seaweed_url):
         url, options = seaweed_url
         return f"{url}/{uuid.uuid4().hex}", options
+
+    def test_the_death_of_a_worker_is_survived(self, executor, tmp_path, alone_on_the_cluster):
+        super().test_the_death_of_a_worker_is_survived(executor, tmp_path)
 
 
 @mf.step
@@ -136,7 +142,7 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         mf.executor("dask")
 
 
-def test_a_worker_that_dies_in_the_middle_costs_its_call_and_nothing_else(dask, tmp_path):
+def test_a_worker_that_dies_in_the_middle_costs_its_call_and_nothing_else(dask, tmp_path, alone_on_the_cluster):
     marks = tmp_path / "marks"
     marks.mkdir()
     with mf.Store(tmp_path / "store"), executor_block(dask):
@@ -180,12 +186,14 @@ with mf.executor(sys.argv[2]):
 
 @pytest.mark.nightly
 def test_after_the_driver_was_killed_the_next_run_computes_only_what_was_not_finished(dask_address, tmp_path):
+    from processes_heard import Mortal  # here: workers, which import this module, do not find it
+
     marks = tmp_path / "marks"
     marks.mkdir()
     (tmp_path / "driver.py").write_text(DRIVER, encoding="utf-8")
     here = os.path.dirname(__file__)
     command = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "store"), dask_address, str(marks), here]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = Mortal(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: len(list(marks.iterdir())) >= 3)
     first.kill()
     first.wait()
