@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -10,6 +11,12 @@ from typing import Any
 from jupyter_client.manager import KernelManager
 
 TIMEOUT_S = 150
+
+
+def by_files(folder: str) -> dict[str, str]:
+    """How to reach a kernel: of a port that was free a moment ago, somebody else may have made use before the kernel
+    does. The paths of sockets are short."""
+    return {"transport": "ipc", "ip": os.path.join(folder, "kernel")}
 
 
 class CellError(Exception):
@@ -58,12 +65,18 @@ class Notebook:
         """End the kernel."""
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
+        self._sockets.cleanup()
 
     def _start(self) -> None:
         env = {**os.environ, "MLFLOWISH_STORE": str(self._store), "IPYTHONDIR": str(self._folder / "ipython")}
-        self._manager = KernelManager(kernel_name="python3")
+        self._sockets = tempfile.TemporaryDirectory(prefix="kernel-")
+        self._manager = KernelManager(kernel_name="python3", **by_files(self._sockets.name))
         self._manager.start_kernel(cwd=str(self._folder), env=env)
         self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=TIMEOUT_S)
-        self.run("import mlflowish as mf")
+        try:
+            self._client.start_channels()
+            self._client.wait_for_ready(timeout=TIMEOUT_S)
+            self.run("import mlflowish as mf")
+        except BaseException:
+            self.close()
+            raise

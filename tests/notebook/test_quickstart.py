@@ -1,10 +1,13 @@
 """The notebooks that ship with the project run from top to bottom in a real kernel, and once more after a restart."""
 
+import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
+from kernels import by_files
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -22,9 +25,12 @@ def test_there_is_a_quick_start() -> None:
 @pytest.mark.parametrize("path", RUN, ids=lambda path: path.name)
 def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        reached = Config({"KernelManager": by_files(sockets)})
+        client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources, config=reached)
+        client.startup_timeout = 300
+        client.execute()
     errors = [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error"]
     assert errors == []
 

@@ -22,7 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 BUCKET = "mlflowish-tests"
 KEY, SECRET = "testing-key", "testing-secret-value"
@@ -30,6 +30,7 @@ AZURE_ACCOUNT = "devstoreaccount1"
 # The emulator's published key: every copy of it has the same.
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _START_TIMEOUT_S = 180.0
+_reserved: list[IO[str]] = []
 
 
 def missing(name: str) -> str | None:
@@ -84,6 +85,8 @@ def main(name: str, place: Path) -> None:
     data = Path(tempfile.mkdtemp(prefix=f"{name}-"))
     process, url, options = _STARTERS[name](data)
     try:
+        if process.poll() is not None:  # what answered at its port was somebody else
+            raise RuntimeError(f"{name} ended at once with {process.returncode}")
         _write_ready(place, url, options)
         while process.poll() is None:
             time.sleep(0.5)
@@ -91,6 +94,8 @@ def main(name: str, place: Path) -> None:
                 if not any(_is_alive(int(line)) for line in (place / "users").read_text().split()):
                     (place / "ready.json").unlink()
                     break
+        else:
+            print(f"{name} ended with {process.returncode} while it was in use", flush=True)
     finally:
         process.terminate()
         try:
@@ -252,14 +257,30 @@ def _wait_for(endpoint: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_ports(count: int, *, also: int = 0) -> list[int]:
-    """Ports that are free now, and `also` further on (where SeaweedFS puts its gRPC), well below the ephemeral ones."""
+    """Ports that are free now, and `also` further on (where SeaweedFS puts its gRPC), well below the ephemeral ones.
+
+    A server takes its port a while later: until this process ends no other run of tests is given the same one.
+    """
     found: list[int] = []
     candidate = 10_500 + os.getpid() * 37 % 9_000
     while len(found) < count:
         candidate += 1
-        if _is_free(candidate) and (not also or _is_free(candidate + also)):
+        if all(_is_ours(port) and _is_free(port) for port in {candidate, candidate + also}):
             found.append(candidate)
     return found
+
+
+def _is_ours(port: int) -> bool:
+    folder = Path(tempfile.gettempdir(), f"mlflowish-test-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    mark = open(folder / str(port), "w")  # noqa: SIM115  it is held until the process ends
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        mark.close()
+        return False
+    _reserved.append(mark)
+    return True
 
 
 def _is_free(port: int) -> bool:
