@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -24,9 +26,12 @@ class Received:
 
 
 class Receiver:
-    """`answer` is a status, or a function that gives one; `received` is what came, answered or not."""
+    """`answer` is a status, or a function that gives one; `received` is what came, answered or not.
 
-    def __init__(self, answer: int | Answer = 200, port: int = 0) -> None:
+    `bound`: a socket that has the address already, so that nobody else can have taken it meanwhile.
+    """
+
+    def __init__(self, answer: int | Answer = 200, bound: socket.socket | None = None) -> None:
         self.answer = answer
         self.received: list[Received] = []
         self._changed = threading.Condition()
@@ -48,17 +53,17 @@ class Receiver:
             def handle_error(self, *_: Any) -> None:
                 return  # a client that hangs up is what some tests are about
 
-        self._server = Server(("127.0.0.1", port), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler, bind_and_activate=bound is None)
+        if bound is not None:
+            self._server.socket.close()
+            self._server.socket, self._server.server_address = bound, bound.getsockname()
+            self._server.server_activate()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
-
-    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return url_at(self._server.socket)
 
     def wait_for(self, count: int, timeout_s: float = 120.0) -> list[Received]:
         """What came, as soon as there is so much of it."""
@@ -71,6 +76,18 @@ class Receiver:
         self._server.server_close()
         self._thread.join()
 
+    def give_up_address(self) -> socket.socket:
+        """Its socket, for another one: who is not served yet is hung up on."""
+        self._server.shutdown()
+        self._thread.join()
+        listening = self._server.socket
+        listening.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                listening.accept()[0].close()
+        listening.setblocking(True)
+        return listening
+
     def _receive(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         document = json.loads(body) if body else {}
@@ -82,8 +99,13 @@ class Receiver:
             handler.send_response(status)
             handler.send_header("Content-Length", "0")
             if 300 <= status < 400:
-                handler.send_header("Location", f"http://127.0.0.1:{self.port}/elsewhere")
+                handler.send_header("Location", url_at(self._server.socket, "elsewhere"))
             handler.end_headers()
+
+
+def url_at(bound: socket.socket, path: str = "hook") -> str:
+    """Where a server with this socket is reached."""
+    return f"http://127.0.0.1:{bound.getsockname()[1]}/{path}"
 
 
 def dripping(handler: BaseHTTPRequestHandler) -> int:

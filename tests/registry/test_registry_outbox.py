@@ -21,9 +21,7 @@ class Movable:
         self._server = Receiver()
 
     def renew(self, answer):
-        port = self._server.port
-        self._server.close()
-        self._server = Receiver(answer, port=port)
+        self._server = Receiver(answer, self._server.give_up_address())
 
     def __getattr__(self, name):
         return getattr(self._server, name)
@@ -81,7 +79,7 @@ def test_only_looking_takes_nothing_over(place, receiver):
 def test_a_process_that_ends_at_once_delivers_before(place, receiver):
     with mf.Store(place[0]):
         registry.on_transition(receiver.url)
-    worker = Worker(place, "move_and_end", "churn")
+    worker = Worker(place, "move_and_end", "churn", 120.0)
     worker.wait_until_ready()
     worker.go()
     assert worker.lines() == [["moved"]]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 
 import pytest
-from receiver import Receiver, dripping, hanging_up
+from receiver import Receiver, dripping, hanging_up, url_at
 
 import mlflowish as mf
 from mlflowish.registry import outbox, posting
@@ -33,6 +34,13 @@ def receivers():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.02)
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """What failed waits until somebody asks for it: nothing goes in between two lines of a test."""
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 600.0)
+    monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 600.0)
 
 
 def until_empty(timeout_s=120.0):
@@ -115,7 +123,7 @@ def test_a_secret_is_nowhere_in_the_store_nor_shown(store, receivers, monkeypatc
         assert secret.encode() not in stored
 
 
-def test_without_its_secret_nothing_is_sent(store, receivers, monkeypatch):
+def test_without_its_secret_nothing_is_sent(store, receivers, unhurried, monkeypatch):
     monkeypatch.delenv(SECRET, raising=False)
     server = receivers()
     registry.on_transition(server.url, secret=SECRET)
@@ -173,15 +181,14 @@ def test_a_delivery_that_fails_is_repeated_with_the_same_id_until_it_arrives(sto
 
 
 def test_a_server_that_is_not_there_yet_gets_it_when_it_is(store, receivers):
-    first = receivers()
-    url, port = first.url, first.port
-    first.close()
-    registry.on_transition(url)
+    bound = socket.socket()  # as long as nobody listens there, whoever calls is refused
+    bound.bind(("127.0.0.1", 0))
+    registry.on_transition(url_at(bound))
     mf.register_model("churn", len, stage="staging")
     report = registry.deliver()
     assert report.failed == 1
     assert "no answer from 127.0.0.1" in report.errors[0]
-    later = receivers(port=port)
+    later = receivers(bound=bound)
     registry.deliver()
     until_empty()
     assert later.received[0].document["version"] == 1
@@ -210,11 +217,12 @@ def test_a_server_that_never_finishes_is_given_up_in_time(store, receivers, monk
     until_empty()
 
 
-def test_a_slow_server_delays_neither_transitions_nor_other_webhooks(store, receivers):
+def test_a_slow_server_delays_neither_transitions_nor_other_webhooks(store, receivers, monkeypatch):
     import threading
 
+    monkeypatch.setattr(posting, "_WHOLE_S", 600.0)  # it is not asked again, however long all else takes here
     free = threading.Event()
-    slow, quick = receivers(lambda handler: free.wait(60) and 200), receivers()
+    slow, quick = receivers(lambda handler: free.wait(600) and 200), receivers()
     registry.on_transition(slow.url)
     registry.on_transition(quick.url)
     for _ in range(5):
@@ -267,7 +275,7 @@ def test_a_removed_webhook_gets_nothing_more(store, receivers):
         registry.remove_hook(hook.id)
 
 
-def test_what_is_pending_is_seen(store, receivers):
+def test_what_is_pending_is_seen(store, receivers, unhurried):
     server = receivers(500)
     hook = registry.on_transition(server.url, name="churn")
     mf.register_model("churn", len, stage="production")
@@ -282,13 +290,13 @@ def test_what_is_pending_is_seen(store, receivers):
 
 def test_a_delivery_that_failed_is_logged_once_with_its_reason(store, receivers, caplog):
     server = receivers(500)
-    registry.on_transition(server.url)
+    hook = registry.on_transition(server.url)
     with caplog.at_level(logging.WARNING, "mlflowish.registry"):
         mf.register_model("churn", len, stage="staging")
         server.wait_for(3)
         server.answer = 200
         until_empty()
-    told = [record.getMessage() for record in caplog.records]
+    told = [record.getMessage() for record in caplog.records if hook.id in record.getMessage()]
     assert len(told) == 1
     assert "the server answered 500; it will be tried again" in told[0]
 

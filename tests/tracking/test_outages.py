@@ -33,7 +33,7 @@ def behind(moto_url, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> tuple[str
     monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
     url, options = moto_url
     client = {**options["client_kwargs"], "endpoint_url": proxy.endpoint}
-    once = {"retries": {"max_attempts": 0}, "connect_timeout": 2, "read_timeout": 5}
+    once = {"retries": {"max_attempts": 0}, "connect_timeout": 60, "read_timeout": 60}
     return url, {**options, "client_kwargs": client, "config_kwargs": once}
 
 
