@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections import defaultdict
@@ -32,7 +31,8 @@ class AgainstADictionary(RuleBasedStateMachine):
     @initialize()
     def open_store(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        os.environ["MLFLOWISH_CACHE_DIR"] = str(self.folder / "cache")
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setenv("MLFLOWISH_CACHE_DIR", str(self.folder / "cache"))
         self.storage = self.make_storage()
         self.handles = [self.open_handle() for _ in range(3)]
         self.model: dict[bytes, set[bytes]] = defaultdict(set)
@@ -51,6 +51,7 @@ class AgainstADictionary(RuleBasedStateMachine):
         for handle in getattr(self, "handles", ()):
             handle.close()
         if hasattr(self, "folder"):
+            self.patch.undo()
             shutil.rmtree(self.folder)
 
     @rule(handle=HANDLES, key=KEYS, payload=PAYLOADS)

@@ -12,6 +12,7 @@ import pytest
 import mlflowish as mf
 from mlflowish.executors import ThreadExecutor, executor_block
 from mlflowish.executors.processes import ProcessExecutor
+from mlflowish.testing.executor_suite import wait_until
 
 RAN: list[str] = []
 
@@ -657,10 +658,14 @@ def test_items_of_a_map_are_announced_as_they_come_into_being():
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes", "blind"])
-def test_only_what_runs_is_shown_as_running(kind):
+def test_only_what_runs_is_shown_as_running(kind, tmp_path):
+    marks = [tmp_path / "0", tmp_path / "1"]
+
     @mf.step
     def nap(n):
-        time.sleep(0.02)
+        if n < 2:  # the first two go on when both have begun
+            marks[n].touch()
+            wait_until(lambda: all(mark.exists() for mark in marks))
         return n
 
     @mf.pipeline

@@ -20,7 +20,7 @@ from mlflowish.pipelines.displays import lines, watcher
 # comes when some calls are done and before the last one is.
 if sys.argv[2] == "0.01":
     watcher.ProgressWatcher.__init__.__kwdefaults__["appears_after_s"] = 600.0
-lines._FIRST_S = 600.0
+lines._FIRST_S = watcher._ENDS_WITHIN_S = 600.0
 some, told, show = threading.Event(), threading.Event(), lines.Lines.show
 lines.Lines.show = lambda self, view: some.is_set() and (show(self, view), told.set())
 

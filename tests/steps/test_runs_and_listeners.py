@@ -154,4 +154,4 @@ def test_a_listener_that_raises_is_logged_and_changes_nothing(caplog):
             assert [f(1), f(1)] == [2, 2]
     finally:
         on_call.reset(token)
-    assert len(caplog.records) == 2
+    assert [record.name.startswith("mlflowish.steps") for record in caplog.records].count(True) == 2

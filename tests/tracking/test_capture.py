@@ -34,7 +34,14 @@ def test_the_source_of_a_program_is_taken_down(store: mf.Store, run_program, tmp
     git(tmp_path, "commit", "-q", "-m", "first")
     (tmp_path / "lib.txt").write_text("changed\n")
     (tmp_path / ".env").write_text("A=s3cr3t\n")
-    run_program("import mlflowish as mf\nwith mf.start_run('r'): print('hi')", "--password", "s3cr3t", **ON)
+    code = """
+    import mlflowish as mf
+    from mlflowish.tracking import capture, source
+    capture.finish_describing.__defaults__ = (600.0,)  # on a busy machine git takes as long as it takes
+    source._TIMEOUT_S = 600.0
+    with mf.start_run('r'): print('hi')
+    """
+    run_program(code, "--password", "s3cr3t", **ON)
     run = mf.get_run(find_run(store, "r").run_id)
     code = run.code
     assert (code["branch"], code["is_dirty"], len(code["commit"])) == ("main", True, 40)
