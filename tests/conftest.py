@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import uuid
@@ -40,6 +41,19 @@ Place = tuple[str, dict[str, Any]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Torture first: what one worker computes there for all of a run takes long, and who asks for it late waits."""
     items.sort(key=lambda item: "torture" not in item.path.parts)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A process that failed or took too long: what it said, which the exception has and does not show."""
+    report: Any = yield
+    error = call.excinfo and call.excinfo.value
+    if isinstance(error, (subprocess.CalledProcessError, subprocess.TimeoutExpired)):
+        for name, said in (("output", error.output), ("complaints", error.stderr)):
+            if said:
+                text = said.decode(errors="replace") if isinstance(said, bytes) else said
+                report.sections.append((f"{name} of the process", text[-6000:]))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
