@@ -187,6 +187,7 @@ class Job:
             if not store.are_doomed(entry.objects):
                 break
             # A collection came between: it may delete what the entry names. Whoever looks meanwhile computes.
+            store.forget(entry.key, [entry.id], step=step.name)
             stored = writing.store_value(store, stored.value, format=step.options.format)
             entry = writing.make_entry(identity.key, stored, meta, unforeseen)
             store.add_entry(entry, step=step.name)

@@ -110,6 +110,7 @@ def test_a_result_that_names_an_object_which_is_doomed_at_that_moment_is_stored_
         assert (shared("b", LARGE) == 1).all()
         assert states == [name, name[:64] + ".1"]
         assert shared.call("b", LARGE).hit
+        assert mf.fsck(store).findings == ()  # the entry whose object is gone went with it
 
 
 def test_parts_of_a_generator_that_is_not_done_are_kept(tmp_path):
