@@ -55,6 +55,9 @@ class GcReport:
         """For programs."""
         return {**asdict(self), "freed_bytes": self.freed_bytes}
 
+    def __repr__(self) -> str:
+        return f"GcReport({self})"
+
     def __str__(self) -> str:
         verb = "would free" if self.dry_run else "freed"
         purged = f"{self.purged.count:,} deleted model versions purged, " if self.purged.count else ""

@@ -135,6 +135,9 @@ class FsckReport:
             "findings": [found.document() for found in self.findings],
         }
 
+    def __repr__(self) -> str:
+        return f"FsckReport({self})"
+
     def __str__(self) -> str:
         if not self.findings:
             return f"{self.store}: nothing wrong in {_counted(self.counts)}"

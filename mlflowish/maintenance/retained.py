@@ -58,6 +58,9 @@ class RetentionReport:
         """For programs."""
         return {**asdict(self), "verdicts": [asdict(verdict) for verdict in self.verdicts], "counts": self.counts}
 
+    def __repr__(self) -> str:
+        return f"RetentionReport({self})"
+
     def __str__(self) -> str:
         would = "would " if self.dry_run else ""
         parts = [f"{would}{action} {count:,}" for action, count in sorted(self.counts.items())]

@@ -65,9 +65,15 @@ class Usage:
             "unreached": {"objects": self.unreached_count, "bytes": self.unreached_bytes},
         }
 
+    def __repr__(self) -> str:
+        return f"Usage({self._whole})"
+
+    @property
+    def _whole(self) -> str:
+        return f"{self.store}: {self.size_bytes:,} bytes, of which nothing reaches {self.unreached_bytes:,}"
+
     def __str__(self) -> str:
-        whole = f"{self.store}: {self.size_bytes:,} bytes, of which nothing reaches {self.unreached_bytes:,}"
-        return "\n\n".join((whole, repr(self.to_table()), *([repr(self.owners_table())] if self.owners else [])))
+        return "\n\n".join((self._whole, repr(self.to_table()), *([repr(self.owners_table())] if self.owners else [])))
 
     def _repr_html_(self) -> str:
         rows = [(kind, f"{count:,} files, {size:,} bytes") for kind, (count, size) in sorted(self.files.items())]

@@ -60,6 +60,9 @@ class Environment:
     def __str__(self) -> str:
         return self.requirements().rstrip()
 
+    def __repr__(self) -> str:
+        return f"Environment(Python {self.python}, {self.platform}, {len(self.packages)} packages)"
+
     def _repr_html_(self) -> str:
         from mlflowish.store.display import card
 

@@ -59,6 +59,9 @@ class Manifest:
 
         return None if self.signature_record is None else Signature.from_record(self.signature_record)
 
+    def __repr__(self) -> str:
+        return f"Manifest({self.flavor}, {self.model_type}, {len(self.files)} files)"
+
     def packed(self) -> bytes:
         """The canonical JSON: sorted keys, no spaces, UTF-8. InvalidInputError if metadata is not plain data."""
         record = {

@@ -49,6 +49,17 @@ class ImportedModel:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     input_example: Any = None
 
+    def __repr__(self) -> str:
+        return f"ImportedModel({type(self.model).__name__}, {self.flavor})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        rows = [("flavor", self.flavor), ("type", type(self.model).__name__)]
+        rows += [("signature", str(self.signature))] if self.signature is not None else []
+        rows += [("Python", self.python)] if self.python else []
+        return card("ImportedModel", rows)
+
 
 @dataclass(frozen=True, slots=True)
 class _Import:

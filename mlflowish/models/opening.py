@@ -82,6 +82,10 @@ class StoredModel:
                 flavor=flavor.name,
             )
 
+    def __repr__(self) -> str:
+        size = sum(ref.size_bytes for ref in self.refs)
+        return f"StoredModel({self.manifest.flavor}, {self.manifest.model_type}, {size:,} bytes)"
+
     def _repr_html_(self) -> str:
         from mlflowish.store.display import card
 

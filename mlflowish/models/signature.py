@@ -77,6 +77,17 @@ class Signature:
         except InvalidInputError as error:
             raise IntegrityError(f"A model's signature makes no sense: {error}") from error
 
+    def document(self) -> dict[str, Any]:
+        """For programs: name, type and whether values may be missing, of each column; the name of an array is empty."""
+        return {
+            "inputs": _listed(self.inputs),
+            "outputs": None if self.outputs is None else _listed(self.outputs),
+        }
+
+    def __repr__(self) -> str:
+        given = "" if self.outputs is None else f" -> {_shown(self.outputs)}"
+        return f"Signature({_shown(self.inputs)}{given})"
+
     def __str__(self) -> str:
         lines = [f"inputs:  {_shown(self.inputs)}"]
         if self.outputs is not None:
@@ -179,6 +190,10 @@ def _schema_from_record(record: Any) -> pa.Schema:
             case _:
                 raise IntegrityError(f"A model's signature has a field that makes no sense: {str(described)[:200]}")
     return pa.schema(fields)
+
+
+def _listed(schema: pa.Schema) -> list[dict[str, Any]]:
+    return [{"name": field.name, "type": type_text(field.type), "nullable": field.nullable} for field in schema]
 
 
 def _shown(schema: pa.Schema) -> str:

@@ -134,9 +134,14 @@ class Change:
     def _make_room(self, stage: str, number: int, *, archive_existing: bool) -> None:
         for other in self.shelf.in_stage(stage):
             if not archive_existing:
-                raise StateError(
+                what = (
                     f"{self.name} version {other} is in {stage}, which holds one version, so version {number} cannot "
-                    f"join it. Use archive_existing=True to archive version {other}, or move that first",
+                    "join it"
+                )
+                raise StateError(
+                    f"{what}. Use archive_existing=True to archive version {other}, or move that first",
+                    refused="taken",
+                    what=what,
                     model=self.name,
                     stage=stage,
                     version=number,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlflowish.registry.logged import is_logged, logged
 from mlflowish.registry.names import target
 from mlflowish.registry.offline import resolved
 from mlflowish.registry.registered import ModelVersion
+from mlflowish.registry.run_models import is_logged, logged
 
 
 def get(

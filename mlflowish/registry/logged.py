@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlflowish.errors import InvalidInputError, NotFoundError, nearest
-from mlflowish.registry.registering import register_model
+from mlflowish.registry.ancestry import run_of, source_of
+from mlflowish.registry.registering import Origin, registered
 
 if TYPE_CHECKING:
     from mlflowish.models import StoredModel
-    from mlflowish.store import Store
     from mlflowish.tracking import ActiveRun
 
-RUNS = "runs:/"
 _TRIES = 3  # each time a collection would have to choose one of its objects again
 
 
@@ -50,29 +48,9 @@ def log_model(
         if not run.store.are_doomed(stored.refs):
             break
     if registered_model_name is not None:
-        register_model(registered_model_name, stored, store=run.store)
+        source = source_of(run.store, model, stored.manifest.digest)
+        registered(registered_model_name, lambda: Origin(stored, source, run_of(source)), store=run.store)
     return stored
-
-
-def is_logged(address: str) -> bool:
-    """Does it name a model of a run?"""
-    return address.startswith(RUNS)
-
-
-def logged(store: Store, address: str) -> StoredModel:
-    """The model of a run that `runs:/<run id>/<name>` names. NotFoundError says which there are."""
-    from mlflowish.models import open_model
-    from mlflowish.tracking import read_run
-
-    run_id, _, name = address.removeprefix(RUNS).partition("/")
-    if not name:
-        raise InvalidInputError(f"A model of a run is named runs:/<run id>/<name>, found {address!r}", found=address)
-    models = {model.name: model for model in read_run(store, run_id).models}
-    if name not in models:
-        near = nearest(name, models, limit=3)
-        hint = f"; it has {', '.join(near)}" if near else ": it has none"
-        raise NotFoundError(f"Run {run_id} has no model {name!r}{hint}", name=name, near=near)
-    return open_model(store, models[name].manifest)
 
 
 def _note(run: ActiveRun, name: str, stored: StoredModel) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 
 from mlflowish.errors import AlreadyExistsError, NotFoundError, StateError
 from mlflowish.registry.change import Change, changed
-from mlflowish.registry.listing import Listing, utc
+from mlflowish.registry.listing import Listing, cell, utc
 from mlflowish.registry.lookup import reading
 from mlflowish.registry.names import description_text, model_name, stage_name, version_number
 from mlflowish.registry.records import RequestRecord
 from mlflowish.registry.registered import ModelVersion, version_of
 from mlflowish.registry.shelf import Shelf, names_in, request_key
+
+# `refused` of errors: why a move, or a word about one, is not taken. `what` says it without the next step, for whoever
+# names steps of another kind.
+NEEDS_APPROVAL, NEEDS_NONE, ASKED_ALREADY, SAME_PERSON = "needs approval", "needs none", "asked already", "same person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,35 @@ class Request:
     comment: str
     approved_by: tuple[str, ...]
     needed: int
+
+    def document(self) -> dict[str, Any]:
+        """For programs: plain values, the time as ISO 8601 text."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "stage": self.stage,
+            "who": self.who,
+            "time": self.time.isoformat(timespec="milliseconds"),
+            "comment": self.comment,
+            "approved_by": list(self.approved_by),
+            "needed": self.needed,
+        }
+
+    def __repr__(self) -> str:
+        return f"Request({self.name!r}, {self.version}, into {self.stage}, by {self.who}, {self._progress})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import badge, card
+
+        rows = [("asked", f"{cell(self.time)} by {self.who}")]
+        rows += [("comment", self.comment)] if self.comment else []
+        rows += [("approved by", ", ".join(self.approved_by))] if self.approved_by else []
+        body = badge(self._progress, "good" if len(self.approved_by) >= self.needed else "warn")
+        return card(f"{self.name} version {self.version} into {self.stage}", rows, body_html=body)
+
+    @property
+    def _progress(self) -> str:
+        return f"{len(self.approved_by)} of {self.needed} approval{'' if self.needed == 1 else 's'}"
 
 
 class Requests(Listing[Request]):
@@ -79,9 +112,11 @@ def require_no_approval(change: Change, number: int, stage: str) -> None:
     needed = change.rules.approvals.get(stage, 0)
     if needed and change.shelf.version(number).stage != stage:
         people = "another person" if needed == 1 else f"{needed} other people"
+        what = f"Moving {change.name} version {number} into {stage} needs the approval of {people}"
         raise StateError(
-            f"Moving {change.name} version {number} into {stage} needs the approval of {people}. Ask for it with "
-            f"mf.registry.request({change.name!r}, {number}, {stage!r}, comment=...)",
+            f"{what}. Ask for it with mf.registry.request({change.name!r}, {number}, {stage!r}, comment=...)",
+            refused=NEEDS_APPROVAL,
+            what=what,
             model=change.name,
             version=number,
             stage=stage,
@@ -116,14 +151,19 @@ def request(
     def apply(change: Change) -> Request:
         record, rules = change.shelf.version(number), change.rules
         if not rules.approvals.get(rules.require_stage(target, change.name)):
-            raise StateError(f"Moving {change.name} into {target} needs no approval: use mf.registry.transition")
+            what = f"Moving {change.name} into {target} needs no approval"
+            raise StateError(
+                f"{what}: use mf.registry.transition", refused=NEEDS_NONE, what=what, model=change.name, stage=target
+            )
         if record.stage == target:
             raise StateError(f"{change.name} version {number} is in {target} already")
         rules.require_move(change.name, number, record.stage, target)
         if (known := change.shelf.find_request(number, target)) is not None:
+            what = f"{known.who} has asked already to move {change.name} version {number} into {target}"
             raise AlreadyExistsError(
-                f"{known.who} has asked already to move {change.name} version {number} into {target}: approve, "
-                "reject or withdraw that request",
+                f"{what}: approve, reject or withdraw that request",
+                refused=ASKED_ALREADY,
+                what=what,
                 model=change.name,
                 version=number,
                 stage=target,
@@ -161,9 +201,11 @@ def approve(
         approved = {person for person, _, _ in asked.approvals}
         if change.who == asked.who or change.who in approved:
             did = "asked for" if change.who == asked.who else "approved"
+            what = f"{change.who} {did} this move of {change.name} version {number} into {asked.stage}"
             raise StateError(
-                f"{change.who} {did} this move of {change.name} version {number} into {asked.stage}: another person "
-                "must approve it (who=...)",
+                f"{what}: another person must approve it (who=...)",
+                refused=SAME_PERSON,
+                what=what,
                 model=change.name,
                 version=number,
                 who=change.who,

@@ -73,6 +73,12 @@ class Report:
     failed: int = 0
     errors: tuple[str, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        rows = [("delivered", str(self.delivered)), ("failed", str(self.failed))]
+        return card("Deliveries", rows + [("error", error) for error in self.errors])
+
 
 class Courier:
     """Delivers for one store in this process."""

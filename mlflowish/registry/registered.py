@@ -13,6 +13,7 @@ from mlflowish.errors import IntegrityError, NotFoundError
 from mlflowish.registry.listing import Listing, cell, utc
 from mlflowish.registry.rules import ARCHIVED, NONE, StageRules
 from mlflowish.registry.shelf import Shelf
+from mlflowish.store.table import Table
 
 if TYPE_CHECKING:
     from mlflowish.lineage import Lineage
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlflowish.registry.records import VersionRecord
     from mlflowish.registry.transitions import Transitions
     from mlflowish.storage import ObjectRef
-    from mlflowish.store import Store, Table
+    from mlflowish.store import Store
     from mlflowish.tracking import Run
 
 _MOST_NUMBERS = 20
@@ -31,7 +32,8 @@ _BADGES = {"production": "good", "staging": "warn", ARCHIVED: "neutral", NONE: "
 class ModelVersion:
     """A version of a model as it was when it was asked for: it does not change when others move it.
 
-    `run_id`: the run that it was registered in, or that computed it; None outside of runs. `metrics`: floats by name.
+    `run_id`: the run that it was registered in, or that computed it, as far as that was known when it was registered;
+    None outside of runs. `metrics`: floats by name.
     `digest` identifies the model's content. `executes_code`: loading it runs stored code (a pickle), which
     `allow_pickle=False` refuses. `created` is in UTC.
     """
@@ -52,6 +54,13 @@ class ModelVersion:
     deleted: bool
     record: VersionRecord = field(repr=False)
     store: Store = field(repr=False, compare=False)
+
+    @property
+    def state(self) -> str:
+        """Its stage; "deleted" or "purged" of one that has none any more."""
+        if not self.deleted:
+            return self.stage
+        return "purged" if self.record.is_purged else "deleted"
 
     @property
     def manifest_ref(self) -> ObjectRef:
@@ -91,10 +100,12 @@ class ModelVersion:
 
     @property
     def run(self) -> Run | None:
-        """The run of `run_id`; None outside of runs."""
+        """The run of `run_id`, else that of the call that is found by the model's content; None outside of runs."""
+        from mlflowish.registry.ancestry import run_behind
         from mlflowish.tracking import get_run
 
-        return None if self.run_id is None else get_run(self.run_id, store=self.store)
+        run_id = self.run_id if self.run_id is not None else run_behind(self)
+        return None if run_id is None else get_run(run_id, store=self.store)
 
     @property
     def calls(self) -> Table:
@@ -167,14 +178,12 @@ class ModelVersion:
 
     def __repr__(self) -> str:
         named = "".join(f", @{alias}" for alias in self.aliases)
-        state = "deleted" if self.deleted else self.stage
-        return f"ModelVersion({self.name!r}, {self.version}, {state}{named}, {self.flavor})"
+        return f"ModelVersion({self.name!r}, {self.version}, {self.state}{named}, {self.flavor})"
 
     def _repr_html_(self) -> str:
         from mlflowish.store.display import badge, card
 
-        state = "deleted" if self.deleted else self.stage
-        badges = badge(state, "bad" if self.deleted else _BADGES.get(self.stage, "new"))
+        badges = badge(self.state, "bad" if self.deleted else _BADGES.get(self.stage, "new"))
         badges += "".join(f" {badge('@' + alias, 'new')}" for alias in self.aliases)
         rows = [("flavor", self.flavor + (" (pickle: loading it runs code)" if self.executes_code else ""))]
         rows += [("description", self.description)] if self.description else []
@@ -189,6 +198,13 @@ class ModelVersions(Listing[ModelVersion]):
     """Versions of a model: a sequence of `ModelVersion` that shows itself as a table."""
 
     columns = ("version", "stage", "aliases", "metrics", "tags", "description", "flavor", "created", "who")
+
+    def texts(self, limit: int | None = None) -> Table:
+        """The same for people: of a deleted version that it is, in place of a stage."""
+        rows = [list(row.values()) for row in super().texts(limit)]
+        for row, version in zip(rows, self, strict=False):
+            row[1] = version.state
+        return Table(self.columns, rows)
 
 
 @dataclass(frozen=True, slots=True)

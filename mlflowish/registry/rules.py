@@ -79,6 +79,25 @@ class StageRules:
             approvals = approvals if "approvals" in changes else {s: n for s, n in approvals.items() if s in stages}
         return StageRules(stages, moves, exclusive, approvals)
 
+    def __repr__(self) -> str:
+        stages = [f"{stage} ({', '.join(said)})" if (said := self._said(stage)) else stage for stage in self.stages]
+        return f"StageRules({', '.join(stages)}; {'any move' if self.moves is None else f'{len(self.moves)} moves'})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        rows = []
+        for stage in self.stages:
+            onward = "any stage" if self.moves is None else ", ".join(to for start, to in self.moves if start == stage)
+            rows.append((stage, "; ".join([*self._said(stage), f"goes on to {onward}" if onward else "the end"])))
+        return card("Stages", rows)
+
+    def _said(self, stage: str) -> list[str]:
+        """What is special about moving into a stage."""
+        needed = self.approvals.get(stage, 0)
+        one = ["one version"] if stage in self.exclusive else []
+        return one + ([f"{needed} approval{'' if needed == 1 else 's'}"] if needed else [])
+
     def value(self) -> dict[str, Any]:
         """The stored form."""
         return {

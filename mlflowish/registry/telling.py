@@ -49,6 +49,23 @@ class Hook:
     who: str
     pending: int = 0
 
+    def __repr__(self) -> str:
+        return f"Hook({self.id!r}, {self.url}, {self._about}, {self.pending} pending)"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import badge, card
+
+        body = badge(f"{self.pending} pending", "warn" if self.pending else "good")
+        signed = f"with ${self.secret}" if self.secret else "no"
+        return card(self.url, [("id", self.id), ("of", self._about), ("signed", signed)], body_html=body)
+
+    @property
+    def _about(self) -> str:
+        model = self.model or "all models"
+        if self.from_stage is None and self.to_stage is None:
+            return model
+        return f"{model}: {self.from_stage or 'any'} -> {self.to_stage or 'any'}"
+
 
 class Hooks(Listing[Hook]):
     """The webhooks of a store."""

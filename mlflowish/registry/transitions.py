@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlflowish.registry.listing import Listing, utc
+from mlflowish.registry.listing import Listing, cell, utc
 from mlflowish.registry.records import EventRecord
 
 
@@ -58,6 +58,17 @@ class Transition:
             "time": self.time.isoformat(timespec="milliseconds"),
             "comment": self.comment,
         }
+
+    def __repr__(self) -> str:
+        return f"Transition({self.sequence}: {self})"
+
+    def _repr_html_(self) -> str:
+        from mlflowish.store.display import card
+
+        way = self.to_stage if self.from_stage in (None, self.to_stage) else f"{self.from_stage} -> {self.to_stage}"
+        rows = [("stage", way or self.from_stage or ""), ("when", f"{cell(self.time)} by {self.who}")]
+        rows += [("comment", self.comment)] if self.comment else []
+        return card(f"{self.name} version {self.version}: {self.action}", rows)
 
     def __str__(self) -> str:
         way = f" {self.from_stage} -> {self.to_stage}" if self.from_stage != self.to_stage else ""

@@ -20,6 +20,11 @@ def fitted(values, power=1):
     return {"weights": values**power, "power": power}
 
 
+@mf.step
+def refitted(values):
+    return {"weights": values, "power": 1}
+
+
 def test_a_model_that_a_step_returned_knows_the_call(store):
     version = mf.register_model("churn", fitted(rows(5), power=2))
     assert [name.rpartition(".")[2] for name in version.calls.column("step")] == ["fitted", "rows"]
@@ -51,7 +56,7 @@ def test_a_model_that_was_read_back_knows_the_call_that_computed_it(store):
 def test_an_equal_model_from_elsewhere_is_known_by_its_content(store):
     fitted(rows(5))
     version = mf.register_model("churn", {"weights": np.arange(5.0), "power": 1})
-    assert version.record.source is None
+    assert version.record.source["by"] == "content"
     assert version.calls.column("key") == [fitted.call(rows(5)).key, rows.call(5).key]
 
 
@@ -74,6 +79,58 @@ def test_the_run_of_a_version_is_else_the_one_that_computed_it(store):
     with mf.start_run() as run:
         model = fitted(rows(4))
     assert mf.register_model("churn", model).run_id == run.run_id
+
+
+def test_the_run_of_a_model_that_is_known_by_its_content_is_known(store):
+    with mf.start_run() as run:
+        fitted(rows(4))
+    version = mf.register_model("churn", {"weights": np.arange(4.0), "power": 1})
+    assert version.run_id == registry.get("churn").run_id == run.run_id
+
+
+def test_a_call_that_is_known_stays_known_when_another_one_returns_the_same(store):
+    fitted(rows(4))
+    version = mf.register_model("churn", {"weights": np.arange(4.0), "power": 1})
+    refitted(np.arange(4.0))
+    assert version.calls.column("key")[0] == fitted.call(rows(4)).key
+
+
+def test_content_that_two_calls_returned_tells_no_run(store):
+    with mf.start_run():
+        fitted(rows(4)), refitted(rows(4))
+    version = mf.register_model("churn", {"weights": np.arange(4.0), "power": 1})
+    assert (version.run_id, version.run, len(version.calls)) == (None, None, 0)
+
+
+def test_a_run_that_becomes_known_later_is_found(store):
+    version = mf.register_model("churn", {"weights": np.arange(4.0), "power": 1})
+    assert (version.run_id, version.run) == (None, None)
+    with mf.start_run() as run:
+        fitted(rows(4))
+    assert (version.run_id, version.run.run_id) == (None, run.run_id)
+
+
+def test_what_a_run_logged_is_registered_by_its_address(store):
+    with mf.start_run() as run:
+        mf.log_model({"w": 1}, "model")
+    with mf.start_run():
+        version = mf.register_model("churn", f"runs:/{run.run_id}/model", alias="champion")
+    assert (version.run_id, version.load()) == (run.run_id, {"w": 1})
+    again = mf.register_model("copy", "models:/churn@champion")
+    assert (again.run_id, again.refs) == (run.run_id, version.refs)
+    with pytest.raises(mf.NotFoundError, match="has no model 'modle'; it has model"):
+        mf.register_model("churn", f"runs:/{run.run_id}/modle")
+    with pytest.raises(mf.NotFoundError, match="churn has no version 7"):
+        mf.register_model("churn", "models:/churn/7")
+    assert len(registry.versions("churn")) == 1
+
+
+def test_a_logged_model_knows_the_call_that_computed_it(store):
+    with mf.start_run():
+        model = fitted(rows(4))
+        refitted(rows(4))  # of the same content
+        mf.log_model(model, registered_model_name="churn")
+    assert registry.get("churn").calls.column("key")[0] == fitted.call(rows(4)).key
 
 
 def test_a_version_knows_signature_example_and_environment(store):
@@ -104,6 +161,18 @@ def test_a_model_that_only_pickle_can_hold_is_refused_where_pickles_are(store):
 class Pickled:
     def __init__(self, value):
         self.value = value
+
+
+def test_name_and_model_in_the_wrong_order_are_said_to_be(store):
+    for wrong in (np.arange(3), "runs:/abc/model", "models:/churn/1"):
+        with pytest.raises(mf.InvalidInputError, match="takes the name first"):
+            mf.register_model(wrong, "churn")
+
+
+def test_none_is_no_model(store):
+    with pytest.raises(mf.InvalidInputError, match="forget to return it"):
+        mf.register_model("churn", None)
+    assert len(registry.models()) == 0
 
 
 def test_a_call_is_refused_where_its_value_is_meant(store):
