@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflowish.cli.model_pages import (
+    print_history,
+    print_models,
+    print_move,
+    print_request,
+    print_version,
+    print_versions,
+)
 from mlflowish.cli.options import Location, json_option, look_up_options, store_options
-from mlflowish.cli.printing import print_facts, print_json, print_table, size
-from mlflowish.errors import InvalidInputError, StateError
+from mlflowish.cli.printing import print_facts, print_json, print_table
+from mlflowish.errors import AlreadyExistsError, InvalidInputError, StateError
 
 if TYPE_CHECKING:
-    from mlflowish.registry import ModelVersion, RegisteredModel, Transitions
+    from mlflowish.registry import ModelVersion
     from mlflowish.store import Store
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", metavar="[NAME|ADDRESS]", required=False)
 @click.option("--history", is_flag=True, help="What happened to the model, oldest first.")
+@click.option("--deleted", is_flag=True, help="Deleted versions as well.")
 @look_up_options
 @json_option
-def models(name: str | None, history: bool, location: Location, as_json: bool) -> None:
-    """Registered models; with NAME the versions of one; with an address (models:/churn/production) one version."""
+def models(name: str | None, history: bool, deleted: bool, location: Location, as_json: bool) -> None:
+    """Registered models; with NAME the versions of one; with an address all about one version.
+
+    Addresses: churn/3, churn/production, churn@champion, churn/latest, with or without models:/ before them.
+    """
     from mlflowish import registry
 
     store = location.open()
@@ -31,13 +46,17 @@ def models(name: str | None, history: bool, location: Location, as_json: bool) -
         found = list(registry.models(store=store))
         if not found:
             location.open_existing()
-        _print_models(store, found, as_json)
+        print_models(store, found, as_json)
+    elif (address := _address(name)) is not None:
+        version = registry.get(address, store=store)
+        if history:
+            print_history(store, f"{version.name} version {version.version}", version.history(), as_json)
+        else:
+            print_version(version, as_json)
     elif history:
-        _print_history(store, name, registry.history(name, store=store), as_json)
-    elif name.startswith("models:/"):
-        _print_version(registry.get(name, store=store), as_json)
+        print_history(store, name, registry.history(name, store=store), as_json)
     else:
-        _print_versions(store, registry.model(name, store=store), as_json)
+        print_versions(store, registry.model(name, store=store), as_json, deleted=deleted)
 
 
 @click.command()
@@ -47,8 +66,10 @@ def models(name: str | None, history: bool, location: Location, as_json: bool) -
 @click.option("--comment", "-m", default="", help="Why, for the history.")
 @click.option("--who", help="Who does it (default: $MLFLOWISH_USER, else the user of this machine).")
 @click.option("--keep-existing", is_flag=True, help="Fail if the stage is exclusive and taken, instead of archiving.")
-@click.option("--request", "is_request", is_flag=True, help="Ask others to approve it, where the model wants that.")
-@click.option("--approve", "is_approval", is_flag=True, help="Approve what somebody else has asked for.")
+@click.option("--request", is_flag=True, help="Ask others to approve it, where the model wants that.")
+@click.option("--approve", is_flag=True, help="Approve what somebody else has asked for.")
+@click.option("--reject", is_flag=True, help="Reject what somebody else has asked for.")
+@click.option("--withdraw", is_flag=True, help="Take back what you have asked for.")
 @look_up_options
 @json_option
 def promote(
@@ -58,31 +79,53 @@ def promote(
     comment: str,
     who: str | None,
     keep_existing: bool,
-    is_request: bool,
-    is_approval: bool,
     location: Location,
     as_json: bool,
+    **words: bool,
 ) -> None:
     """Move VERSION of the model NAME into STAGE. VERSION: a number, `latest`, `@alias`, or the stage that it is in."""
     from mlflowish import registry
 
-    if is_request and is_approval:
-        raise click.UsageError("--request and --approve are of two people")
+    said = [word for word, is_said in words.items() if is_said]
+    if len(said) > 1:
+        raise click.UsageError(f"--{said[0]} and --{said[1]} exclude each other")
     store = location.open()
     found = _meant(store, name, version)
     options: dict[str, Any] = {"comment": comment, "who": who, "store": store}
-    if is_request:
-        asked = registry.request(name, found.version, stage, archive_existing=not keep_existing, **options)
-        _print_request(asked, as_json)
-        return
-    if is_approval:
-        moved = registry.approve(name, found.version, stage, **options)
-    else:
-        moved = registry.transition(name, found.version, stage, archive_existing=not keep_existing, **options)
-    if as_json:
-        print_json({"store": store.url, "from_stage": found.stage, **moved.document()})
-    else:
-        print(f"{moved.name} version {moved.version}: {found.stage} -> {moved.stage}")
+    with _naming_commands(location, name, found.version, stage):
+        match said:
+            case ["request"]:
+                asked = registry.request(name, found.version, stage, archive_existing=not keep_existing, **options)
+                print_request(asked, as_json)
+            case ["approve"]:
+                print_move("approved", found, registry.approve(name, found.version, stage, **options), stage, as_json)
+            case ["reject"]:
+                print_move("rejected", found, registry.reject(name, found.version, stage, **options), stage, as_json)
+            case ["withdraw"]:
+                print_move("withdrawn", found, registry.withdraw(name, found.version, stage, **options), stage, as_json)
+            case _:
+                moved = registry.transition(name, found.version, stage, archive_existing=not keep_existing, **options)
+                print_move("moved", found, moved, stage, as_json)
+
+
+@contextmanager
+def _naming_commands(location: Location, name: str, number: int, stage: str) -> Iterator[None]:
+    """What is refused says what to do next: on the command line that is an option, and no call of Python."""
+    try:
+        yield
+    except (AlreadyExistsError, StateError) as error:
+        place = ["--store", location.url] if location.is_named else []
+        command = shlex.join(["mlflowish", "promote", name, str(number), stage, "--request", *place])
+        advice = {
+            "needs approval": f"Ask for it: {command}",
+            "needs none": "Leave out --request",
+            "asked already": "Others --approve or --reject it, and who asked may --withdraw it",
+            "same person": "Another person must approve it (--who)",
+            "taken": f"Leave out --keep-existing to archive version {error.data.get('holder')}, or move that first",
+        }.get(error.data.get("refused", ""))
+        if advice is None:
+            raise
+        raise type(error)(f"{error.data['what']}. {advice}", **error.data) from error
 
 
 @click.command()
@@ -115,6 +158,13 @@ def hooks(is_delivery: bool, timeout_s: float, location: Location, as_json: bool
         raise StateError(f"{report.failed} deliveries did not arrive", failed=report.failed, errors=report.errors)
 
 
+def _address(name: str) -> str | None:
+    """The address that it is, in full; None for the name of a model, which has neither of these characters."""
+    if "/" not in name and "@" not in name:
+        return None
+    return name if name.startswith("models:/") else f"models:/{name}"
+
+
 def _meant(store: Store, name: str, version: str) -> ModelVersion:
     from mlflowish import registry
 
@@ -124,63 +174,3 @@ def _meant(store: Store, name: str, version: str) -> ModelVersion:
         return registry.get(name, version=version, store=store)
     except InvalidInputError:
         return registry.get(name, stage=version, store=store)
-
-
-def _print_models(store: Store, found: list[RegisteredModel], as_json: bool) -> None:
-    if as_json:
-        print_json({"store": store.url, "models": [model.document() for model in found]})
-        return
-    rows = [
-        (model.name, str(model.latest), str(model.versions), model.placed, _named(model.aliases), model.description)
-        for model in found
-    ]
-    columns = ("model", "newest", "versions", "stages", "aliases", "description")
-    print_table(f"Models in {store.url}", columns, rows, numbers=("newest", "versions"))
-
-
-def _print_versions(store: Store, model: RegisteredModel, as_json: bool) -> None:
-    from mlflowish import registry
-
-    found = registry.versions(model.name, store=store)
-    if as_json:
-        document = {"store": store.url, **model.document()}
-        print_json({**document, "versions": [version.document() for version in found]})
-        return
-    rows = [[str("" if value is None else value) for value in row.values()] for row in found.texts()]
-    print_table(f"{model.name} in {store.url}", found.columns, rows, numbers=("version",))
-
-
-def _print_version(version: ModelVersion, as_json: bool) -> None:
-    document = version.document()
-    if as_json:
-        print_json({"store": version.store.url, **document})
-        return
-    facts = [
-        (key.replace("_", " "), _text(value)) for key, value in document.items() if value not in (None, "", [], {})
-    ]
-    print_facts([(key, size(document["bytes"]) if key == "bytes" else text) for key, text in facts])
-
-
-def _print_history(store: Store, name: str, found: Transitions, as_json: bool) -> None:
-    if as_json:
-        print_json({"store": store.url, "history": [event.document() for event in found]})
-        return
-    rows = [[str("" if value is None else value) for value in row.values()] for row in found.texts()]
-    print_table(f"History of {name} in {store.url}", found.columns, rows, numbers=("version",))
-
-
-def _print_request(asked: Any, as_json: bool) -> None:
-    if as_json:
-        print_json({"model": asked.name, "version": asked.version, "stage": asked.stage, "needed": asked.needed})
-    else:
-        print(f"asked: {asked.name} version {asked.version} into {asked.stage}, approvals needed: {asked.needed}")
-
-
-def _named(aliases: Any) -> str:
-    return ", ".join(f"{alias}: {version}" for alias, version in aliases.items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={item}" for key, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
+_READABLE = 12  # characters of a column that long texts fold into
 _NARROWEST = 120  # columns of a table in a pipe or a log, where nobody says how wide the page is
 
 
@@ -30,7 +32,8 @@ def console() -> Console:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()
 ) -> None:
-    """Rows of texts under their names; columns in `numbers` stand to the right. Of no rows: the title, and that."""
+    """Rows of texts under their names; columns in `numbers` stand to the right. Of no rows: the title, and that.
+    Where the page is too narrow for columns that can be read, each row is a block of lines."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -39,13 +42,19 @@ def print_table(
     if not lines:
         page.print(f"[bold]{escape(title)}[/]: none")
         return
+    if not _fits(columns, lines, page.width):
+        page.print(f"[bold]{escape(title)}[/]")
+        for row in lines:
+            page.print()
+            print_facts((name, cell) for name, cell in zip(columns, row, strict=True) if cell)
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in lines:
         table.add_row(*(escape(cell) for cell in row))
     page.print(f"[bold]{escape(title)}[/]")
-    page.print(table)
+    _print(page, table)
 
 
 def print_facts(rows: Iterable[tuple[str, str]]) -> None:
@@ -58,7 +67,23 @@ def print_facts(rows: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, text in rows:
         table.add_row(escape(name), escape(text))
-    console().print(table)
+    _print(console(), table)
+
+
+def _fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Has each column room for its texts, or for so much of them that a fold can be read?"""
+    needed = [max(map(len, (name, *cells))) for name, *cells in zip(columns, *rows, strict=True)]
+    return sum(min(each, _READABLE) + 3 for each in needed) <= width
+
+
+def _print(page: Console, table: Table) -> None:
+    """A table; in a pipe or a file without the spaces that fill its last column."""
+    if page.is_terminal:
+        page.print(table)
+        return
+    with page.capture() as captured:
+        page.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def seconds(value: float) -> str:

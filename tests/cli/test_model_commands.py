@@ -1,9 +1,13 @@
 """The commands about registered models, as they are typed."""
 
+import contextlib
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +23,26 @@ mf.registry.transition("churn", 1, "production", comment="go")
 mf.register_model("fraud", 3)
 mf.registry.configure("fraud", approvals=["production"])
 """
+DETAILED = (
+    SCRIPT
+    + """
+import pyarrow as pa
+
+class Mean:
+    def predict(self, table):
+        return table["age"]
+
+@mf.step
+def fitted():
+    return Mean()
+
+if __name__ == "__main__":
+    inputs = pa.schema([pa.field("age", "int64", nullable=False), pa.field("name", "string")])
+    signature = mf.Signature(inputs, pa.schema([pa.field("", "float64", nullable=False)]))
+    mf.register_model("churn", fitted(), stage="staging", alias="best", signature=signature)
+"""
+)
+PROMOTE = ("promote", "fraud", "1", "production")
 
 
 @pytest.fixture
@@ -72,6 +96,105 @@ def test_a_move_is_asked_for_and_approved_by_another_person(stocked: Runner) -> 
     assert stocked("promote", "fraud", "1", "production", "--approve", "--who", "ann").code == 1
     done = stocked("promote", "fraud", "1", "production", "--approve", "--who", "bob")
     assert done.out == "fraud version 1: none -> production\n"
+
+
+def test_refusals_name_the_option_to_give(stocked: Runner, tmp_path: Path) -> None:
+    refused = stocked("promote", "fraud", "1", "production")
+    assert refused.err == (
+        "mlflowish: Moving fraud version 1 into production needs the approval of another person. Ask for it: "
+        "mlflowish promote fraud 1 production --request\n"
+    )
+    assert f"--request --store {tmp_path / 'store'}" in stocked(*PROMOTE, "--store", str(tmp_path / "store")).err
+    assert "Leave out --request" in stocked("promote", "fraud", "1", "staging", "--request").err
+    assert stocked(*PROMOTE, "--request", "--who", "ann").code == 0
+    assert "--approve or --reject it" in stocked(*PROMOTE, "--request", "--who", "eve").err
+    assert "Another person must approve it (--who)" in stocked(*PROMOTE, "--approve", "--who", "ann").err
+    assert (
+        "Leave out --keep-existing to archive version 1"
+        in stocked("promote", "churn", "2", "production", "--keep-existing").err
+    )
+    assert stocked(*PROMOTE, "--approve", "--reject").code == 2
+
+
+def test_a_request_is_listed_rejected_and_taken_back(stocked: Runner) -> None:
+    assert stocked(*PROMOTE, "--request", "--who", "ann", "-m", "two quiet weeks").code == 0
+    assert "Waiting for approval" in stocked("models", "fraud").out
+    [waiting] = stocked("models", "fraud", "--json").document["requests"]
+    assert (waiting["version"], waiting["who"], waiting["needed"]) == (1, "ann", 1)
+    done = stocked(*PROMOTE, "--reject", "--who", "bob")
+    assert done.out == "rejected: fraud version 1 into production; it stays in none\n"
+    assert stocked(*PROMOTE, "--request", "--who", "ann").code == 0
+    done = stocked(*PROMOTE, "--withdraw", "--who", "ann")
+    assert done.out == "withdrawn: fraud version 1 into production; it stays in none\n"
+    assert stocked("models", "fraud", "--json").document["requests"] == []
+
+
+def test_deleted_versions_are_listed_when_asked_for(
+    mlflowish: Runner, tmp_path: Path, left_by: Callable[..., str]
+) -> None:
+    left_by(SCRIPT + "mf.registry.delete('churn', 2, force=True)\n", tmp_path)
+    assert [v["version"] for v in mlflowish("models", "churn", "--json").document["versions"]] == [1]
+    listed = mlflowish("models", "churn", "--deleted", "--json").document["versions"]
+    assert [(v["version"], v["deleted"]) for v in listed] == [(1, False), (2, True)]
+    assert "deleted" in mlflowish("models", "churn", "--deleted").out
+
+
+def test_a_move_that_moves_nothing_says_so(stocked: Runner) -> None:
+    assert stocked("promote", "churn", "1", "production").out == "churn version 1 is in production already\n"
+
+
+@pytest.mark.parametrize("address", ["churn/3", "models:/churn/3", "churn@best", "churn/latest", "churn/staging"])
+def test_all_about_one_version(mlflowish: Runner, tmp_path: Path, left_by: Callable[..., str], address: str) -> None:
+    left_by(DETAILED, tmp_path, name="detailed.py")
+    page = mlflowish("models", address).out
+    for text in (
+        "age: int64, name: string?",
+        "gives        float64",
+        "detailed.fitted, call ",
+        "Python 3.",
+        "packages",
+    ):
+        assert text in page
+    found = mlflowish("models", address, "--json").document
+    assert [column["name"] for column in found["signature"]["inputs"]] == ["age", "name"]
+    assert found["environment"]["python"].startswith("3.")
+    assert (found["type"], len(found["made_by"]), found["has_input_example"]) == ("__main__.Mean", 1, False)
+    assert sum(file["bytes"] for file in found["files"]) <= found["bytes"]
+    history = mlflowish("models", address, "--history", "--json").document["history"]
+    assert {event["version"] for event in history} == {3}
+
+
+def test_a_version_whose_files_are_damaged_is_told_all_the_same(stocked: Runner, tmp_path: Path) -> None:
+    for path in (tmp_path / "store" / "objects").glob("*/*"):
+        path.unlink()
+    done = stocked("models", "churn/1")
+    assert (done.code, "damaged" in done.out, "auc=0.9" in done.out) == (0, True, True)
+    found = stocked("models", "churn/1", "--json").document
+    assert ("is not in" in found["damage"], found["version"]) == (True, 1)
+
+
+def test_a_terminal_that_is_too_narrow_for_columns_gets_a_block_for_each_row(stocked: Runner, tmp_path: Path) -> None:
+    lines = _on_terminal(50, ["models", "churn", "--store", str(tmp_path / "store")])
+    assert ["version", "1"] in lines
+    assert ["metrics", "auc=0.9"] in lines
+    assert all(line == line.rstrip() for line in stocked("models", "churn").out.splitlines())
+
+
+def _on_terminal(columns: int, arguments: list[str]) -> list[list[str]]:
+    """The words of each line that the command prints on a terminal of so many columns."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "TERM": "dumb", "NO_COLOR": "1"}
+    environment.pop("COLUMNS", None)
+    command = [str(Path(sys.executable).with_name("mlflowish")), *arguments]
+    subprocess.run(command, stdout=theirs, env=environment, check=True)
+    os.close(theirs)
+    text = b""
+    with contextlib.suppress(OSError):  # the end of what a terminal gives
+        while piece := os.read(ours, 65536):
+            text += piece
+    os.close(ours)
+    return [line.split() for line in text.decode().splitlines()]
 
 
 def test_what_did_not_arrive_makes_hooks_end_with_one(stocked: Runner, tmp_path: Path) -> None:
