@@ -5,11 +5,13 @@ needed. A crash at any point leaves files that the next cleaning removes.
 
 Cleanings meet each other, and one that was stopped goes on when later ones are through. So what a floor stands on must
 be nothing that an earlier cleaning may remove: files of its checkpoint are newer than the floor before it, or named by
-the checkpoint of that one, which every cleaning since has kept.
+the checkpoint of that one, which every cleaning since has kept, or that checkpoint is so old that every cleaning at
+work has seen it: each looks again after a minute.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -22,7 +24,7 @@ from mlflowish.catalog.checkpoints import (
     load_checkpoint,
     try_checkpoint,
 )
-from mlflowish.catalog.floors import HINT_PATH, Floor, write_hint
+from mlflowish.catalog.floors import HINT_PATH, Floor, clocks, is_recent, write_hint
 from mlflowish.catalog.history import History
 from mlflowish.catalog.segments import FileRef
 from mlflowish.catalog.view import View
@@ -52,7 +54,7 @@ def clean(history: History, *, keep_s: float, keep_slots: int, untouched_s: floa
     now_s = time.time()
     slot = _oldest_needed(history, view, now_s - keep_s, max(keep_slots, 0))
     for candidate in range(slot, max(before.slot, slot - EVERY * _MOST_CANDIDATES), -EVERY):
-        if _is_fit(history, candidate, before):
+        if _is_fit(history, candidate, before, untouched_s):
             history.floors.raise_to(candidate, after=before)
             break
     floor = history.floors.look(even_if_fresh=True).slot
@@ -74,7 +76,7 @@ def _oldest_needed(history: History, view: View, time_s: float, keep_slots: int)
         return floor
 
 
-def _is_fit(history: History, slot: int, before: Floor) -> bool:
+def _is_fit(history: History, slot: int, before: Floor, untouched_s: float) -> bool:
     """Can a floor stand on the checkpoint of the slot? It is read to its last byte, made if there is none, and anew if
     it is damaged."""
     storage = history.storage
@@ -82,7 +84,7 @@ def _is_fit(history: History, slot: int, before: Floor) -> bool:
         found = try_checkpoint(storage, history.files, slot)
         damaged = damaged_files(storage, found) if found is not None else []
         if found is not None and not damaged:
-            return _is_out_of_reach(history, found, before)
+            return _is_out_of_reach(history, found, before, untouched_s)
         if history.floors.look(even_if_fresh=True) != before:
             return False  # somebody else has cleaned, and may stand on it by now
         _remove_damaged(storage, slot, damaged)
@@ -94,7 +96,7 @@ def _is_fit(history: History, slot: int, before: Floor) -> bool:
             "Look after the disk.",
             slot=slot,
         )
-    return _is_out_of_reach(history, found, before)
+    return _is_out_of_reach(history, found, before, untouched_s)
 
 
 def _remove_damaged(storage: Storage, slot: int, damaged: list[FileRef]) -> None:
@@ -109,19 +111,24 @@ def _remove_damaged(storage: Storage, slot: int, damaged: list[FileRef]) -> None
         storage.delete(ref.path)
 
 
-def _is_out_of_reach(history: History, found: Checkpoint, before: Floor) -> bool:
+def _is_out_of_reach(history: History, found: Checkpoint, before: Floor, untouched_s: float) -> bool:
     """Is there no file of the checkpoint that a cleaning up to the floor before may still be about to remove?"""
     if before.slot < 0:
         return True
     standing = try_checkpoint(history.storage, history.files, before.slot)
     kept = _files_of(standing) if standing is not None else set()
-    return all(ref.slot > before.slot or ref.path in kept for run in found.runs for ref in run)
+    if all(ref.slot > before.slot or ref.path in kept for run in found.runs for ref in run):
+        return True
+    write_hint(history.storage, found.slot, history.floors.newest)
+    listed = list(history.storage.list("catalog"))
+    made_s = max((info.modified_s for info in listed if info.path == checkpoint_path(found.slot)), default=math.inf)
+    return not made_s > min(time.time(), _storage_time(listed)) - untouched_s
 
 
 def _remove(history: History, floor: int, now_s: float, untouched_s: float) -> list[int]:
     """The sizes of the files that it removed."""
     storage = history.storage
-    listed = sorted(storage.list("catalog"), key=_number)
+    listed = sorted(storage.list("catalog"), key=lambda info: (_folder(info), _number(info)))
     before_s = min(now_s, _storage_time(listed)) - untouched_s
     removed = []
 
@@ -131,15 +138,18 @@ def _remove(history: History, floor: int, now_s: float, untouched_s: float) -> l
             removed.append(info.size_bytes)
 
     for info in listed:
-        if info.path.startswith("catalog/log/") and _number(info) <= floor:
+        if _folder(info) == "log" and _number(info) <= floor:
             remove(info)
-    kept = _kept_files(history, floor)
-    if kept is None:
-        return removed  # a later cleaning is at work: it does the rest
+    began, kept = clocks(), _kept_files(history, floor)
     for info in listed:
-        folder = info.path.split("/")[1]
-        is_older = _number(info) < floor + (folder != "checkpoints")
-        if folder in ("checkpoints", "bodies", "segments") and is_older and info.path not in kept:
+        folder = _folder(info)
+        if folder not in ("checkpoints", "bodies", "segments") or _number(info) >= floor + (folder != "checkpoints"):
+            continue
+        if not is_recent(began):  # others may have made use of what nobody needed then
+            began, kept = clocks(), _kept_files(history, floor)
+        if kept is None:
+            break  # a later cleaning is at work: it does the rest
+        if info.path not in kept:
             remove(info)
     return removed
 
@@ -147,11 +157,7 @@ def _remove(history: History, floor: int, now_s: float, untouched_s: float) -> l
 def _storage_time(listed: list[ObjectInfo]) -> float:
     """A time that is not later than now by the clock that dates the files: that of this machine may be hours ahead. The
     hint has just been written."""
-    return max((info.modified_s for info in listed if info.path == HINT_PATH or _is_floor(info)), default=0.0)
-
-
-def _is_floor(info: ObjectInfo) -> bool:
-    return info.path.startswith("catalog/floors/")
+    return max((info.modified_s for info in listed if info.path == HINT_PATH or _folder(info) == "floors"), default=0.0)
 
 
 def _kept_files(history: History, floor: int) -> set[str] | None:
@@ -168,6 +174,10 @@ def _kept_files(history: History, floor: int) -> set[str] | None:
 
 def _files_of(checkpoint: Checkpoint) -> set[str]:
     return {ref.path for run in checkpoint.runs for ref in run}
+
+
+def _folder(info: ObjectInfo) -> str:
+    return info.path.split("/")[1]
 
 
 def _number(info: ObjectInfo) -> int:

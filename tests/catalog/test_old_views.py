@@ -470,7 +470,10 @@ def test_a_cleaning_that_was_overtaken_leaves_the_files_of_a_later_floor(storage
     assert state(Catalog(storage)) == expected[0]
 
 
-def test_no_floor_stands_on_a_file_that_an_earlier_cleaning_is_about_to_remove() -> None:
+@pytest.mark.parametrize("sleeps_long", [False, True], ids=["shortly", "for a week"])
+def test_no_floor_stands_on_a_file_that_an_earlier_cleaning_is_about_to_remove(
+    a_week_passes: Callable[[], None], sleeps_long: bool
+) -> None:
     """One machine makes a checkpoint of a file that another one, which sleeps, has found to be needed by nobody."""
     storage = FarStorage(f"old-{uuid.uuid4().hex}")
     maker, writer, sleeper = Catalog(storage), Catalog(storage), Sleeper(storage)
@@ -485,15 +488,21 @@ def test_no_floor_stands_on_a_file_that_an_earlier_cleaning_is_about_to_remove()
     writer.transact(put_many)  # so much that the next checkpoint is of one file again, another one
     fill(writer, 65)
     assert maker.snapshot().slot == 129
+    floors_then = []
 
     def go_on() -> None:
         maker.transact(lambda tx: [tx.delete(f"63/{number}") for number in range(64)])
         fill(maker, 62)
-        clean_now(writer)
+        if sleeps_long:
+            a_week_passes()
+        floors_then.append(
+            clean(writer.history, keep_s=-1.0, keep_slots=0, untouched_s=-1.0 if sleeps_long else 3600.0)
+        )
 
     plan = sleeper.sleeps(("delete", "catalog/checkpoints", go_on))
-    assert clean_now(sleeper.catalog) == 127
+    clean_now(sleeper.catalog)
     assert not plan.left
+    assert [each.floor for each in floors_then] == [191 if sleeps_long else 127]
     assert state(Catalog(storage)) == state(writer)
     fill(writer, 64)
     assert clean_now(writer) == 255
