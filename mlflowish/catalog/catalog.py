@@ -24,7 +24,7 @@ from mlflowish.catalog.history import History
 from mlflowish.catalog.plain import decode, plain_copy, restored
 from mlflowish.catalog.record import Commit
 from mlflowish.catalog.transaction import ID, Transaction, id_key, require_id
-from mlflowish.catalog.view import Snapshot, View
+from mlflowish.catalog.view import Snapshot, View, newest
 from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError
 from mlflowish.storage.base import Storage
 
@@ -94,7 +94,7 @@ class Catalog:
         """
         view = self.history.advance()
         if at is None:
-            return Snapshot(view, view.head, view.time_s)
+            return newest(view)
         slot = self._slot_at(view, at)
         if slot > view.head:
             message = f"The catalog at {self.storage.url} has no slot {slot} yet: the newest is {view.head}"
@@ -103,8 +103,7 @@ class Catalog:
 
     def known(self) -> Snapshot:
         """What this handle knows, without looking for news: whatever it has committed is in it."""
-        view = self.history.view()
-        return Snapshot(view, view.head, view.time_s)
+        return newest(self.history.view())
 
     def log(self, since: int | None = None, until: int | None = None) -> Iterator[Commit]:
         """The commits with `since` < slot <= `until`, oldest first; by default all that are kept.
@@ -247,13 +246,13 @@ class Catalog:
         if not isinstance(comment, str):
             raise InvalidInputError(f"The comment of a transaction is text, found {comment!r:.100}", comment=comment)
         view = self.history.advance()
-        snapshot = Snapshot(view, view.head, view.time_s)
-        return Transaction(snapshot, self.storage, given_id=given_id, comment=comment, is_doomed=self._is_doomed)
+        return Transaction(newest(view), self.storage, given_id=given_id, comment=comment, is_doomed=self._is_doomed)
 
     def _commit(self, tx: Transaction) -> None:
         hooks = tx.close()
         if tx.is_empty:
-            error = conflict_of(tx, self.history.advance()) if tx.reads or tx.prefixes else None
+            view = self.history.advance()
+            error = conflict_of(tx, view, view.head) if tx.reads or tx.prefixes else None
             if error is not None:
                 raise Conflict(error)
         else:

@@ -19,7 +19,7 @@ from mlflowish.catalog.floors import clocks, is_recent
 from mlflowish.catalog.log import Log
 from mlflowish.catalog.record import Commit, as_read, body_path, encode_commit, record_path
 from mlflowish.catalog.transaction import Transaction
-from mlflowish.catalog.view import EPOCH, View
+from mlflowish.catalog.view import EPOCH, Tip, View
 from mlflowish.errors import (
     CapabilityError,
     ConflictError,
@@ -156,20 +156,22 @@ class Committer:
             if not self._known.is_recent():
                 self._known.advance()  # or the slot after what is known may have been cleaned away long ago
             self._find_attempted(batch)
-            self._commit_chosen(_choose([one for one in batch if not one.is_done], self._known.view()))
+            view = self._known.view()
+            tip = view.tip()  # what they are checked against is what the record follows, whatever is learned meanwhile
+            self._commit_chosen(_choose([one for one in batch if not one.is_done], view, tip), view, tip)
         except (StorageError, IntegrityError, CapabilityError, FormatVersionError) as error:
             for one in batch:
                 if not one.is_done:
                     _end(one, error=_failed(error, one.transaction))
 
-    def _commit_chosen(self, chosen: list[Waiting]) -> None:
+    def _commit_chosen(self, chosen: list[Waiting], view: View, tip: Tip) -> None:
         if not chosen:
             return
         if not self._is_proven:
             self._known.prepare()
             _require_safe(self._known.log)
             self._is_proven = True
-        commit = self._make(chosen, self._known.view())
+        commit = self._make(chosen, view, tip)
         for one in chosen:
             one.attempts.append((commit.slot, commit.nonce))
         if self._put(commit):
@@ -197,17 +199,17 @@ class Committer:
                     _end(one, commit=commit)
                 one.attempts.remove((slot, nonce))
 
-    def _make(self, chosen: list[Waiting], view: View) -> Commit:
+    def _make(self, chosen: list[Waiting], view: View, tip: Tip) -> Commit:
         transactions = [one.transaction for one in chosen]
-        time_s = max([time.time(), view.time_s, *(t.earliest_s for t in transactions)])
+        time_s = max([time.time(), tip.time_s, *(t.earliest_s for t in transactions)])
         return Commit(
-            slot=view.head + 1,
+            slot=tip.slot + 1,
             time_s=time_s,
             writer=self._known.writer,
             transactions=tuple(t.change(time_s) for t in transactions),
             nonce=os.urandom(16).hex(),
-            previous=view.hash,
-            epoch=_epoch_after(view, transactions),
+            previous=tip.hash,
+            epoch=_epoch_after(view, tip, transactions),
         )
 
     def _put(self, commit: Commit) -> bool:
@@ -277,13 +279,13 @@ class Committer:
         time.sleep(_chance.random() * self._unit_s * min(tries, 16))
 
 
-def _choose(batch: list[Waiting], view: View) -> list[Waiting]:
+def _choose(batch: list[Waiting], view: View, tip: Tip) -> list[Waiting]:
     chosen: list[Waiting] = []
     written: set[str] = set()
     referred: set[str] = set()
     for one in batch:
         transaction = one.transaction
-        conflict = conflict_of(transaction, view)
+        conflict = conflict_of(transaction, view, tip.slot)
         if conflict is not None:
             _end(one, error=Conflict(conflict))
         elif not meets(transaction, written, referred):
@@ -293,8 +295,8 @@ def _choose(batch: list[Waiting], view: View) -> list[Waiting]:
     return chosen
 
 
-def _epoch_after(view: View, transactions: list[Transaction]) -> int:
-    return max([epoch_of(view), *(int(t.writes[EPOCH]) for t in transactions if EPOCH in t.writes)])
+def _epoch_after(view: View, tip: Tip, transactions: list[Transaction]) -> int:
+    return max([epoch_of(view, tip.slot), *(int(t.writes[EPOCH]) for t in transactions if EPOCH in t.writes)])
 
 
 def _end(one: Waiting, *, commit: Commit | None = None, error: BaseException | None = None) -> None:

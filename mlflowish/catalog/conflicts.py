@@ -20,11 +20,11 @@ def meets(transaction: Transaction, written: set[str], referred: set[str]) -> bo
     return bool(prefixes) and any(key.startswith(prefixes) and key[0] != RESERVED for key in written)
 
 
-def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
-    """Why the transaction cannot follow the head of the view, None if it can."""
-    if transaction.slot == view.head:
+def conflict_of(transaction: Transaction, view: View, head: int) -> ConflictError | None:
+    """Why the transaction cannot follow a slot of the view, None if it can. The view may know later ones by now."""
+    if transaction.slot == head:
         return None
-    changed = transaction.conflicts(view)
+    changed = transaction.conflicts(view, head)
     since = view.commits_after(transaction.slot)
     if transaction.dooms:
         if since is None:
@@ -38,7 +38,7 @@ def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
         else:
             ids = {change.id for commit in since for change in commit.transactions}
             changed += [f"(the id {given})" for given in sorted(transaction.sought & ids)]
-    if transaction.refs and epoch_of(view) > transaction.epoch + 1:
+    if transaction.refs and epoch_of(view, head) > transaction.epoch + 1:
         changed.append("(objects that it refers to may be gone: two collections have passed)")
     if not changed:
         return None
@@ -46,13 +46,13 @@ def conflict_of(transaction: Transaction, view: View) -> ConflictError | None:
     winners = _winners(changed, since or [])
     who = "; ".join(winners[:5]) or "a commit that is no longer at hand"
     return ConflictError(
-        f"A transaction that read the catalog at slot {transaction.slot} cannot be committed after {view.head}: "
+        f"A transaction that read the catalog at slot {transaction.slot} cannot be committed after {head}: "
         f"{named} changed meanwhile, by {who}. Begin again with what is there now, or "
         "use transact(), which does so by itself.",
         keys=changed,
         winners=winners,
         base=transaction.slot,
-        head=view.head,
+        head=head,
         doomed=[],
     )
 
@@ -68,6 +68,6 @@ def _winners(changed: list[str], since: list[Commit]) -> list[str]:
     return found
 
 
-def epoch_of(view: View) -> int:
-    """How many collections have begun to delete objects, at the head of the view."""
-    return view.epoch(view.head)
+def epoch_of(view: View, slot: int) -> int:
+    """How many collections have begun to delete objects, at a slot of the view."""
+    return view.epoch(slot)

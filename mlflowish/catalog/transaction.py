@@ -240,13 +240,13 @@ class Transaction:
         """The idempotency id that the caller gave."""
         return self._given_id
 
-    def conflicts(self, view: View) -> list[str]:
-        """The keys and prefixes whose state at the head of the view is not the one that was read."""
-        if view.head == self.slot:
+    def conflicts(self, view: View, head: int) -> list[str]:
+        """The keys and prefixes whose state at a slot of the view is not the one that was read."""
+        if head == self.slot:
             return []
-        changed = [key for key, seen in self._reads.items() if _slot_of(view, key) != seen]
+        changed = [key for key, seen in self._reads.items() if _slot_of(view, key, head) != seen]
         for prefix, seen_rows in self._scans.items():
-            rows = (row[:2] for row in view.scan(prefix, view.head) if not row[0].startswith(RESERVED))
+            rows = (row[:2] for row in view.scan(prefix, head) if not row[0].startswith(RESERVED))
             if tuple(rows) != seen_rows:
                 changed.append(prefix)
         return changed
@@ -338,6 +338,6 @@ def _first(item: tuple[str, Any]) -> str:
     return item[0]
 
 
-def _slot_of(view: View, key: str) -> int:
-    found = view.lookup(key, view.head)
+def _slot_of(view: View, key: str, head: int) -> int:
+    found = view.lookup(key, head)
     return -1 if found is None else found[0]

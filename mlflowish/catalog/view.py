@@ -8,7 +8,7 @@ import threading
 import weakref
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mlflowish.catalog.plain import LAST_CHARACTER, RESERVED, decode, require_key, require_scan_prefix
 from mlflowish.catalog.record import NOTHING, Commit
@@ -55,10 +55,19 @@ class Empty:
         return iter(())
 
 
+class Tip(NamedTuple):
+    """The newest commit that a view had at one moment."""
+
+    slot: int
+    hash: str
+    time_s: float
+
+
 class View:
     """A base and every commit after it, up to `head`. Only grows, so what a snapshot sees never changes.
 
-    Thread-safe: `apply` is called by one thread at a time, reads by any.
+    Thread-safe: `apply` is called by one thread at a time, reads by any. It grows while others look: who needs more
+    than one thing of its newest commit asks for the `tip` once.
     """
 
     def __init__(self, base: Base) -> None:
@@ -87,6 +96,12 @@ class View:
         self.commits.append(commit)
         self.hash, self.time_s = commit.hash, commit.time_s
         self.head = commit.slot  # last: readers go by it
+
+    def tip(self) -> Tip:
+        """The newest commit, all of it of the same moment."""
+        slot = self.head
+        last = self.commit_at(slot) or self.base
+        return Tip(slot, last.hash, last.time_s)
 
     def lookup(self, key: str, slot: int) -> tuple[int, str] | None:
         """Slot and JSON of the value that the key has at `slot`; None if it has none."""
@@ -226,6 +241,12 @@ class View:
         self._writes[key] = [written]
         with self._lock:
             insort(self._keys, key)
+
+
+def newest(view: View) -> Snapshot:
+    """All that a view knows now."""
+    tip = view.tip()
+    return Snapshot(view, tip.slot, tip.time_s)
 
 
 class Snapshot:

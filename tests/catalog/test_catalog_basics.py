@@ -372,3 +372,21 @@ def test_every_plain_value_comes_back_as_it_was(catalog: Catalog, other: Catalog
 def test_a_bad_id_is_refused(catalog: Catalog, given: object) -> None:
     with pytest.raises(InvalidInputError, match="id of a transaction"):
         catalog.transact(add_one, id=given)  # type: ignore[arg-type]
+
+
+def test_what_another_thread_learns_while_a_record_is_made_is_checked_as_well(storage: Storage) -> None:
+    """The record followed what the handle knew by then, of which the transaction was never checked: a lost update."""
+
+    def add(tx: Transaction) -> None:
+        tx.put("n", tx.get("n", 0) + 1)
+
+    def others_commit_and_are_noticed() -> None:
+        Catalog(storage).transact(add)
+        thread = threading.Thread(target=catalog.refresh)
+        thread.start()
+        thread.join()
+
+    catalog = Catalog(storage, prepare=others_commit_and_are_noticed)  # called when the transaction has been checked
+    catalog.transact(add)
+    assert catalog.snapshot().get("n") == 2
+    assert [commit.transactions[0].reads for commit in catalog.log()] == [{"n": -1}, {"n": 0}]
