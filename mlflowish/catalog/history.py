@@ -41,6 +41,7 @@ class History:
         self._view: View | None = None
         self._begun = self._ended = 0  # looks for news, by number
         self._seen: Clocks | None = None  # when the newest look that saw the end of the log began
+        self._had_news = True  # at the last look: then more than one is asked for at the next, where storage is far
         self._lock = threading.RLock()
 
     def prepare(self) -> None:
@@ -94,7 +95,8 @@ class History:
     def _read_on(self, view: View) -> View:
         while True:
             try:
-                found = self.log.read_from(view.head + 1, WINDOW)
+                found = self.log.read_from(view.head + 1, WINDOW, at_once=2 if self._had_news else 1)
+                self._had_news = bool(found)
                 for commit in found:
                     view.apply(commit)
             except IntegrityError:

@@ -32,16 +32,17 @@ class Log:
         data = self.raw(slot)
         return None if data is None else decode_commit(data, slot, self._body)
 
-    def read_from(self, slot: int, count: int) -> list[Commit]:
-        """Up to `count` commits from a slot on, ended by the first empty one."""
+    def read_from(self, slot: int, count: int, *, at_once: int = 2) -> list[Commit]:
+        """Up to `count` commits from a slot on, ended by the first empty one. Where storage is far, `at_once` are asked
+        for together, then twice as many, and so on."""
         found: list[Commit] = []
-        ahead = 1
         while len(found) < count:
-            ahead = 1 if self.is_near else min(ahead * 2, _LANES, count - len(found))
+            ahead = 1 if self.is_near else min(at_once, _LANES, count - len(found))
             batch = self._read_together(slot + len(found), ahead)
             found += batch
             if len(batch) < ahead:
                 break
+            at_once *= 2
         return found
 
     def _read_together(self, slot: int, count: int) -> list[Commit]:

@@ -139,14 +139,16 @@ class CachedAccess:
         (self._folder / path).unlink(missing_ok=True)
 
     def _fetch(self, path: str, copy: Path) -> Mapped:
-        hasher, size = blake3(), self._storage.size(path)
+        hasher = blake3()
         try:
             copy.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=copy.parent, prefix=".fetch-") as file:
-                for start in range(0, size, _SLAB_BYTES):
-                    slab = self._storage.get(path, start, min(size, start + _SLAB_BYTES))
+                start, slab = 0, self._storage.get(path, 0, _SLAB_BYTES)
+                while slab:
                     hasher.update(slab)
                     file.write(slab)
+                    start += len(slab)
+                    slab = self._storage.get(path, start, start + _SLAB_BYTES) if len(slab) == _SLAB_BYTES else b""
                 file.flush()
                 mapped = map_file(file.name)
                 if _hash_in(path) == hasher.hexdigest(NAME_BYTES)[: len(_hash_in(path))]:

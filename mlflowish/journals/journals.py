@@ -29,6 +29,8 @@ from mlflowish.storage.base import Storage
 # Known answers are given for so long without a look at what other processes wrote: a look costs as much as a hit.
 NEWS_S = 0.05
 _MOST_EXPECTED = 100_000
+# How often a process that ships records to a bucket looks for what others have shipped and nobody has merged.
+TIDY_S = 30.0
 
 _log = logging.getLogger("mlflowish.journals")
 _KIND = re.compile(rf"[a-z][a-z0-9-]{{0,{MAX_KIND_BYTES - 1}}}\Z")
@@ -76,6 +78,7 @@ class Journals:
         self._expected: set[bytes] = set()
         self._compactor = Compactor(storage, kind, access=self._access, on_removal=self._view.superseded)
         self._writer: Writer | None = None
+        self._tidied_s = -math.inf
         self._look_s = 0.0 if storage.capabilities.append else math.inf
         _living.add(self)
         if not storage.capabilities.append and self._spool_folder().is_dir():
@@ -274,7 +277,7 @@ class Journals:
             folder=self._spool_folder(),
             fsync=options["fsync"],
             ship_every_s=options["ship_every_s"],
-            after_shipping=self._tidy,
+            after_shipping=self._tidy_after_shipping,
         )
         self._writer = spool
         spool.take_over()
@@ -284,14 +287,25 @@ class Journals:
         base: Path | None = self._options["spool_dir"]
         return (base or _private_folder("spool", self.storage)) / self.kind
 
-    def _tidy(self) -> None:
+    def _tidy(self) -> bool:
         if not self._compacting.acquire(blocking=False):
-            return
+            return False
         try:
             worked = self._compactor.tidy()
         finally:
             self._compacting.release()
         if worked:
+            self.refresh()
+        return worked
+
+    def _tidy_after_shipping(self) -> None:
+        """Looking for what to merge takes two requests: where something is known to be due, else now and then."""
+        with self._lock:
+            is_due, listed_s = self._view.is_crowded, max(self._view.listed_s, self._tidied_s)
+        if not is_due and monotonic() - listed_s < TIDY_S:
+            return
+        self._tidied_s = monotonic()
+        if not self._tidy() and is_due:  # others have merged it
             self.refresh()
 
     def _after_fork(self) -> None:

@@ -61,7 +61,7 @@ class SpoolWriter:
         self._wake = threading.Event()
         self._is_closed = False
         self._thread: threading.Thread | None = None
-        self._has_complained = False
+        self._has_complained = self._has_shipped = False
         self._pause_s = self._ship_every_s
 
     def append(self, key: bytes, payload: bytes) -> None:
@@ -147,7 +147,7 @@ class SpoolWriter:
         with self._lock:
             self._waiting.remove(tail)
             self._view.shipped(tail, path)
-            self._has_complained = False
+            self._has_complained, self._has_shipped = False, True
         return True
 
     def _put(self, tail: Tail) -> str:
@@ -173,7 +173,8 @@ class SpoolWriter:
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
         else:
             self._pause_s = self._ship_every_s
-            if not is_last:
+            has_shipped, self._has_shipped = self._has_shipped, False
+            if has_shipped and not is_last:
                 self._after_shipping()
         return 0.0 if is_last else self._pause_s
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 from mlflowish.errors import NotFoundError, StorageError
 from mlflowish.journals.access import Access
+from mlflowish.journals.compaction import due_journals, due_segments
 from mlflowish.journals.frames import (
     FILE_HEAD_BYTES,
     JOURNAL_MAGIC,
@@ -25,9 +27,10 @@ from mlflowish.journals.frames import (
     scan_frames,
     seal_of,
 )
+from mlflowish.journals.listings import listings_of
 from mlflowish.journals.segment import Segment
 from mlflowish.journals.watch import FolderWatch, TimedWatch, Watch
-from mlflowish.storage.base import Storage
+from mlflowish.storage.base import ObjectInfo, Storage
 
 ANSWER_LIMIT = 200_000
 ANSWER_BYTES = 64 << 20
@@ -91,6 +94,9 @@ class View:
         self.journal_folder, self.segment_folder = f"journals/{kind}", f"segments/{kind}"
         self._journal_watch = _watch(storage, self.journal_folder, refresh_s)
         self._segment_watch = _watch(storage, self.segment_folder, refresh_s)
+        self._refresh_s = refresh_s
+        self._listings = None if storage.capabilities.append else listings_of(storage)
+        self._journals_listed_s = self._segments_listed_s = float("-inf")
         self._tails: dict[str, Tail] = {}
         self._segments: dict[str, Segment] = {}
         self._is_spooled = not storage.capabilities.append
@@ -127,7 +133,7 @@ class View:
         before = self._news
         gone = self._refresh_journals(force=force)
         if self._segment_watch.changed() or force or gone:
-            self._refresh_segments()
+            self._refresh_segments(force=force or bool(gone))
         for path in gone:
             self._tails.pop(path, None)
             self._access.forget(path)
@@ -188,11 +194,25 @@ class View:
         tail.path, tail.is_own, tail.is_finished = path, False, True
         tail.keep_until_s = time.monotonic() + UNLISTED_S
         self._tails[path] = tail
+        if self._listings is not None:
+            self._listings.changed()
 
     @property
     def loose_bytes(self) -> int:
         """How much of what it knows lies in journals that nobody writes to any more."""
         return sum(tail.position for tail in self._tails.values() if tail.is_finished)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Would a compactor have something to do, by what was known at the last look?"""
+        journals = [ObjectInfo(tail.path, tail.position, nan) for tail in self._tails.values() if tail.is_finished]
+        segments = [ObjectInfo(path, segment.size_bytes, nan) for path, segment in self._segments.items()]
+        return bool(due_journals(journals) or due_segments(segments))
+
+    @property
+    def listed_s(self) -> float:
+        """When it was last listed what is there (`monotonic`)."""
+        return self._journals_listed_s
 
     def superseded(self, path: str) -> None:
         """This process has merged that journal: it need not be waited for in a listing."""
@@ -222,8 +242,8 @@ class View:
         """Read what is new in journals; those that are gone, to be dropped when the segments are read."""
         gone: list[str] = []
         if self._journal_watch.changed() or force:
-            gone = self._list_journals()
-            self._journal_watch.settled()
+            gone = self._list_journals(force=force)
+            self._journal_watch.settled(self._journals_listed_s)
         for tail in list(self._tails.values()):
             if tail.is_own or tail.is_finished:
                 continue
@@ -234,9 +254,10 @@ class View:
                 self._journal_watch.reset()
         return gone
 
-    def _list_journals(self) -> list[str]:
+    def _list_journals(self, *, force: bool) -> list[str]:
         listed = {}
-        for info in self._storage.list(self.journal_folder):
+        self._journals_listed_s, infos = self._list("journals", self._journals_listed_s, force=force)
+        for info in infos:
             if info.path.endswith(".log") and nonce_of_name(info.path) is not None:
                 listed[info.path] = info.size_bytes
         for path, size in listed.items():
@@ -284,19 +305,30 @@ class View:
         tail.position += scan.position
         self._news += len(scan.items)
 
-    def _refresh_segments(self) -> None:
+    def _refresh_segments(self, *, force: bool) -> None:
         listed: set[str] = set()
         for _ in range(5):  # a compactor may replace what was just listed; each time there is less left to replace
-            listed = {info.path for info in self._storage.list(self.segment_folder) if info.path.endswith(".seg")}
+            after_s = max(self._journals_listed_s, self._segments_listed_s)
+            self._segments_listed_s, infos = self._list("segments", after_s, force=force)
+            listed = {info.path for info in infos if info.path.endswith(".seg")}
             vanished = [path for path in listed - self._segments.keys() if not self._open(path)]
             if not vanished:
-                self._segment_watch.settled()
+                self._segment_watch.settled(self._segments_listed_s)
                 break
+            force = True
         else:
             self._segment_watch.reset()
         for path in self._segments.keys() - listed:
             del self._segments[path]
             self._access.forget(path)
+
+    def _list(self, folder: str, after_s: float, *, force: bool) -> tuple[float, Iterable[ObjectInfo]]:
+        """When the listing began, and what is in the folder. Of a bucket one that was made for another kind will do, if
+        it is not older than `refresh_s`, nor than `after_s`; not with `force`."""
+        now = time.monotonic()
+        if self._listings is None or force:
+            return now, self._storage.list(f"{folder}/{self._kind}")
+        return self._listings.files(folder, self._kind, since_s=max(now - self._refresh_s, after_s))
 
     def _open(self, path: str) -> bool:
         try:

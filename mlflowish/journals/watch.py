@@ -17,8 +17,8 @@ class Watch(Protocol):
     def changed(self) -> bool:
         """Must the folder be listed (again)? Call before listing."""
 
-    def settled(self) -> None:
-        """It was listed completely since the last `changed`."""
+    def settled(self, listed_s: float) -> None:
+        """It was listed completely, by a listing that began at that time (`monotonic`)."""
 
     def reset(self) -> None:
         """The next `changed` is True."""
@@ -43,8 +43,8 @@ class FolderWatch:
         self._candidate = mtime if time.time_ns() - mtime > TRUSTED_AGE_NS else None
         return True
 
-    def settled(self) -> None:
-        self._trusted, self._listed_s = self._candidate, time.monotonic()
+    def settled(self, listed_s: float) -> None:
+        self._trusted, self._listed_s = self._candidate, listed_s
 
     def reset(self) -> None:
         self._trusted = None
@@ -60,8 +60,8 @@ class TimedWatch:
     def changed(self) -> bool:
         return time.monotonic() - self._listed_s >= self._interval_s
 
-    def settled(self) -> None:
-        self._listed_s = time.monotonic()
+    def settled(self, listed_s: float) -> None:
+        self._listed_s = listed_s
 
     def reset(self) -> None:
         self._listed_s = float("-inf")

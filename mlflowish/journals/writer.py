@@ -91,7 +91,7 @@ class JournalWriter:
         *,
         roll_bytes: int,
         fsync: Fsync,
-        after_sealing: Callable[[], None],
+        after_sealing: Callable[[], object],
     ) -> None:
         self._storage, self._kind, self._view, self._lock = storage, kind, view, lock
         self._roll_bytes, self._roll_at, self._fsync = roll_bytes, roll_bytes, fsync

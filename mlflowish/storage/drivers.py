@@ -162,6 +162,29 @@ def read(fs: Any, full: str, start: int, end: int | None) -> bytes:
     return bytes(fs.cat_file(full, start=start, end=end))
 
 
+def size_of(driver: Driver, fs: Any, full: str) -> int | None:
+    """The size of a file in one request; None for a folder."""
+    if driver is _S3:  # its `info` looks for a folder where there is no object
+        bucket, key, _ = fs.split_path(full)
+        return int(fs.call_s3("head_object", fs.kwargs, Bucket=bucket, Key=key)["ContentLength"])
+    info = fs.info(full)
+    return int(info["size"]) if info.get("type") == "file" else None
+
+
+def listed(driver: Driver, fs: Any, folder: str) -> dict[str, Any]:
+    """What lies in a folder and below, by its full name."""
+    fs.invalidate_cache()
+    parent, _, name = folder.rpartition("/")
+    if driver is _S3 and parent:
+        # As a prefix: where there is nothing in it, s3fs would look for an object of the folder's name, and after that
+        # once more for something below it.
+        found = fs.find(parent, prefix=f"{name}/", detail=True)
+    else:
+        found = fs.find(folder, detail=True)
+    # adlfs answers a list, not a dict, when the folder is none.
+    return found if isinstance(found, dict) else {}
+
+
 def _import_quietly(driver: Driver) -> None:
     """gcsfs would probe buckets over gRPC for being zonal, which no store may be; it decides when it is imported."""
     if driver is not _GCS or "gcsfs" in sys.modules or _GCS_PROBE in os.environ:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures.thread  # noqa: F401  the driver wants it, and an interpreter that ends refuses to load it
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ class FsspecStorage:
         # True: many writers are safe; False: they are not; None: not known yet.
         self._is_safe: bool | None = None
         self._mine: tuple[int, Any, str] | None = None
+        self._proving = threading.Lock()
 
     def __repr__(self) -> str:
         return f"FsspecStorage({self._url!r})"
@@ -83,26 +85,24 @@ class FsspecStorage:
         require_path(path)
         fs, root = self._fs()
         try:
-            info = fs.info(f"{root}/{path}")
+            found = drivers.size_of(self._driver, fs, f"{root}/{path}")
         except Exception as error:  # noqa: BLE001  as above
             raise self._failed("read", path, error) from self._cause(error)
-        if info.get("type") != "file":
+        if found is None:
             raise self._absent(path)
-        return int(info["size"])
+        return found
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         folder = require_prefix(prefix)
         fs, root = self._fs()
         below = f"{root}/{folder}"
         try:
-            fs.invalidate_cache()
-            found = fs.find(below.rstrip("/"), detail=True)
+            found = drivers.listed(self._driver, fs, below.rstrip("/"))
         except Exception as error:  # noqa: BLE001  as above
             if answer_in(error) is Answer.ABSENT:
                 return
             raise self._failed("list", folder or "everything", error) from self._cause(error)
-        # adlfs answers a list, not a dict, when the folder is none.
-        for full, info in found.items() if isinstance(found, dict) else ():
+        for full, info in found.items():
             path = full[len(root) + 1 :]
             if full.startswith(below) and is_path(path) and info.get("type") == "file":
                 yield ObjectInfo(path, int(info.get("size") or 0), drivers.modified_s(info))
@@ -207,6 +207,7 @@ class FsspecStorage:
             if mine is not None:
                 # Its event loop stayed in the parent: even closing it here could wait for ever.
                 _left_by_parents.append(mine[1])
+                self._proving = threading.Lock()  # a thread of the parent may have held it
             fs, root = drivers.make_filesystem(self._driver, self._given, self._options)
             self._mine = mine = (pid, fs, root)
         return mine[1], mine[2]
@@ -220,21 +221,25 @@ class FsspecStorage:
 
     def _require_condition(self, path: str, data: bytes) -> None:
         """Once per process: a server that lets us create the same object again ignores the condition."""
-        if self._is_safe is not None:
-            return
-        fs, root = self._fs()
-        try:
-            drivers.create(self._driver, fs, f"{root}/{path}", data)
-        except Exception as error:  # noqa: BLE001  as above
-            # An answer that is lost is no proof of anything: the next creation will ask again.
-            self._is_safe = True if answer_in(error) is Answer.EXISTS else None
-        else:
-            self._is_safe = False
+        if self._is_safe is None:
+            with self._proving:  # threads that create at the same time wait for one answer
+                if self._is_safe is None:
+                    self._is_safe = self._honours_condition(path, data)
+        if self._is_safe is False:
             raise CapabilityError(
                 f"The server behind {self._url} ignores the condition of a conditional write, so writers would replace "
                 "each other's records. Use a server that honours it, or upgrade this one.",
                 url=self._url,
             )
+
+    def _honours_condition(self, path: str, data: bytes) -> bool | None:
+        fs, root = self._fs()
+        try:
+            drivers.create(self._driver, fs, f"{root}/{path}", data)
+        except Exception as error:  # noqa: BLE001  as above
+            # An answer that is lost is no proof of anything: the next creation will ask again.
+            return True if answer_in(error) is Answer.EXISTS else None
+        return False
 
     def _decide_safety(self) -> None:
         if self._driver.is_proven:

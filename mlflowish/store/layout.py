@@ -75,7 +75,8 @@ def require_store(storage: Storage) -> None:
 def create_layout(storage: Storage) -> Layout:
     """Write the FORMAT record of a new store, or read what another writer wrote first."""
     record = {"id": os.urandom(16).hex(), "name": "mlflowish", "version": FORMAT_VERSION}
-    storage.put_if_absent(_PATH, json.dumps(record, sort_keys=True).encode() + b"\n")
+    if storage.put_if_absent(_PATH, json.dumps(record, sort_keys=True).encode() + b"\n"):
+        return Layout(FORMAT_VERSION, str(record["id"]))
     layout = read_layout(storage)
     if layout is None:
         raise IntegrityError(f"{storage.url}/{_PATH} vanished just after it was written", url=storage.url)

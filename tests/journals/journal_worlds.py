@@ -93,6 +93,10 @@ class BucketStorage(Wrapper):
         self._request("list")
         return self.inner.list(prefix)
 
+    def size(self, path: str) -> int:
+        self._request("size")
+        return self.inner.size(path)
+
     def open_append(self, path: str) -> Appender:
         raise AssertionError("a bucket cannot append")
 

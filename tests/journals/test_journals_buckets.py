@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from journal_worlds import BucketStorage, key_of, payload_of
 
 from mlflowish.errors import StorageError
 from mlflowish.journals import Journals
-from mlflowish.storage.base import Storage
+from mlflowish.storage.base import ObjectInfo, Storage
 from mlflowish.storage.local import LocalStorage
 from mlflowish.storage.memory import MemoryStorage
 from mlflowish.storage.open import open_storage
@@ -207,6 +207,94 @@ def test_asking_for_absent_keys_lists_seldom(bucket: BucketStorage, open_journal
     for number in range(2, 1_000):
         assert journals.get(key_of(number)) == ()
     assert bucket.requests == {}
+
+
+def test_what_lies_in_a_bucket_is_listed_once_for_all_kinds(bucket: BucketStorage, open_journals: Open) -> None:
+    for kind in ("calls", "code", "used"):
+        assert open_journals(bucket, kind, refresh_s=600.0).get(key_of(1)) == ()
+    assert bucket.requests == {"list": 2}
+
+
+def test_a_kind_that_is_opened_later_knows_what_this_process_has_shipped(
+    bucket: BucketStorage, open_journals: Open
+) -> None:
+    assert open_journals(bucket, "code", refresh_s=600.0).get(key_of(1)) == ()
+    journals = open_journals(bucket)
+    journals.append(key_of(1), b"one")
+    journals.flush()
+    assert open_journals(bucket, refresh_s=600.0).get(key_of(1)) == (b"one",)
+
+
+def test_a_listing_from_before_a_compaction_hides_nothing(bucket: BucketStorage, open_journals: Open) -> None:
+    elsewhere = open_journals(BucketStorage(bucket.inner))
+    for number in range(3):
+        elsewhere.append(key_of(number), payload_of(number))
+        elsewhere.flush()
+    assert open_journals(bucket, "code", refresh_s=600.0).get(key_of(0)) == ()
+    elsewhere.compact()
+    reader = open_journals(bucket, refresh_s=600.0)
+    assert all(reader.get(key_of(number)) == (payload_of(number),) for number in range(3))
+
+
+def test_a_look_that_was_ordered_lists_anew(bucket: BucketStorage, open_journals: Open) -> None:
+    elsewhere, reader = open_journals(BucketStorage(bucket.inner)), open_journals(bucket, refresh_s=600.0)
+    assert reader.get(key_of(1)) == ()
+    elsewhere.append(key_of(1), b"one")
+    elsewhere.flush()
+    assert reader.get(key_of(1)) == ()
+    other = open_journals(bucket, refresh_s=600.0)
+    other.refresh()
+    assert other.get(key_of(1)) == (b"one",)
+
+
+def test_a_kind_is_listed_alone_where_others_have_very_many_files(
+    bucket: BucketStorage, open_journals: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflowish.journals.listings._ONE_ANSWER", 5)
+    for number in range(5):
+        bucket.put(f"segments/metrics/{number}", b"")
+    listed: list[str] = []
+
+    class Told(BucketStorage):
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            listed.append(prefix)
+            return super().list(prefix)
+
+    told = Told(bucket.inner)
+    for kind in ("calls", "code", "used"):
+        open_journals(told, kind).get(key_of(1))
+    assert listed[:2] == ["journals", "segments"]
+    assert {"journals/used", "segments/used"} <= set(listed[2:])
+    assert not {"journals", "segments"} & set(listed[2:])
+
+
+def test_a_writer_without_work_asks_for_nothing(bucket: BucketStorage, open_journals: Open) -> None:
+    journals = open_journals(bucket, ship_every_s=0.01)
+    journals.append(key_of(1), b"one")
+    wait_for(lambda: bucket.requests.get("list", 0) >= 2)  # what others have left is looked for once
+    bucket.requests.clear()
+    time.sleep(0.3)  # 30 times its pause
+    assert bucket.requests == {}
+    for number in range(2, 6):
+        journals.append(key_of(number), b"more")
+        journals.flush()
+    time.sleep(0.3)
+    assert bucket.requests == {"put_if_absent": 4}
+
+
+def test_a_file_is_fetched_without_a_question_for_its_size(
+    bucket: BucketStorage, open_journals: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    journals = open_journals(bucket)
+    journals.append(key_of(1), b"one" * 100)
+    journals.flush()
+    (info,) = bucket.list("journals/calls")
+    for slab_bytes in (1 << 20, info.size_bytes, info.size_bytes // 2 + 1, 100):
+        monkeypatch.setenv("MLFLOWISH_CACHE_DIR", str(tmp_path / f"cache {slab_bytes}"))
+        monkeypatch.setattr("mlflowish.journals.access._SLAB_BYTES", slab_bytes)
+        bucket.requests.clear()
+        assert open_journals(bucket).get(key_of(1)) == (b"one" * 100,)
+        assert bucket.requests == {"list": 2, "get": info.size_bytes // slab_bytes + 1}
 
 
 def test_a_second_reader_on_this_machine_fetches_nothing_again(bucket: BucketStorage, open_journals: Open) -> None:

@@ -23,6 +23,7 @@ class Proxy:
         self.is_down = False
         self.fails_with = 0
         self.requests: list[str] = []
+        self.asked: list[str] = []  # the same with paths
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -42,6 +43,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def do_any(self) -> None:
             proxy.requests.append(self.command)
+            proxy.asked.append(f"{self.command} {self.path}")
             if proxy.is_down:
                 self.close_connection = True
                 return None

@@ -10,12 +10,20 @@ import threading
 import traceback
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlflowish.errors import CapabilityError, InvalidInputError, MissingExtraError, ReadOnlyError, StorageError
+from mlflowish.errors import (
+    CapabilityError,
+    InvalidInputError,
+    MissingExtraError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+)
 from mlflowish.storage import LocalStorage, MemoryStorage, ObjectCache, ObjectStore, Storage, open_storage
 
 Place = tuple[str, dict[str, Any]]
@@ -109,19 +117,38 @@ def test_a_server_that_ignores_the_condition_is_found_out(moto_url: Place) -> No
     assert not behind.capabilities.put_if_absent
 
 
-def test_reading_costs_one_request(behind: Storage, proxy: Proxy) -> None:
+def test_each_operation_costs_one_request(behind: Storage, proxy: Proxy) -> None:
+    def size_of_nothing() -> None:
+        with pytest.raises(NotFoundError):
+            behind.size("none")
+
     behind.put_if_absent("a", b"content")
     behind.put_if_absent("b", b"content")
     for act, requests in (
         (lambda: behind.get("a"), ["GET"]),
         (lambda: behind.get("a", 1, 3), ["GET"]),
         (lambda: behind.size("a"), ["HEAD"]),
+        (size_of_nothing, ["HEAD"]),
+        (lambda: list(behind.list("")), ["GET"]),
+        (lambda: list(behind.list("none/at/all")), ["GET"]),
         (lambda: behind.put_if_absent("c", b"content"), ["PUT"]),
         (lambda: behind.delete("c"), ["DELETE"]),
     ):
         proxy.requests.clear()
         act()
         assert proxy.requests == requests
+
+
+def test_threads_that_create_at_the_same_time_try_the_condition_once(behind: Storage, proxy: Proxy) -> None:
+    together = threading.Barrier(4)
+
+    def create(name: str) -> bool:
+        together.wait(60)
+        return behind.put_if_absent(name, b"content")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(create, "abcd"))
+    assert proxy.requests == ["PUT"] * 5
 
 
 # -- failures ----------------------------------------------------------------------------------------
