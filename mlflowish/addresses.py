@@ -14,5 +14,13 @@ resolvers: dict[str, Callable[[str, Any], Any]] = {}
 
 def named(text: str, store: Any) -> Any:
     """What an address names in a store; None if it is no address."""
-    resolve = resolvers.get(text.partition("/")[0] + "/")
-    return None if resolve is None else resolve(text, store)
+    return resolvers[_scheme(text)](text, store) if is_address(text) else None
+
+
+def is_address(text: str) -> bool:
+    """Does it begin as an address does?"""
+    return _scheme(text) in resolvers
+
+
+def _scheme(text: str) -> str:
+    return text.partition("/")[0] + "/"

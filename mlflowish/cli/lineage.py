@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflowish.addresses import is_address
 from mlflowish.cli.entries import by_prefix, run_named
 from mlflowish.cli.options import Location, json_option, look_up_options
 from mlflowish.cli.printing import console, print_json
@@ -58,6 +59,8 @@ def _lineage(store: Store, what: str) -> Lineage:
     try:
         return of(what, store=store)
     except NotFoundError:
+        if is_address(what):
+            raise  # of what it names, which is neither a run nor a call
         run = run_named(store, what)
         return of(by_prefix(store, what)[0].key.hex() if run is None else run, store=store)
 

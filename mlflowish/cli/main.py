@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        _with_hint(error).show()
         return error.exit_code
     except MlflowishError as error:
         _report(error, as_json="--json" in arguments)
@@ -73,6 +73,15 @@ def run(arguments: Sequence[str]) -> int:
         # when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _with_hint(error: click.ClickException) -> click.ClickException:
+    """A store is named by an option of the command: other tools have it as an argument, or before the command."""
+    if isinstance(error, click.NoSuchOption) and error.option_name == "--store":
+        return click.UsageError(f"{error.message} It stands after the command: mlflowish fsck --store PATH.", error.ctx)
+    if isinstance(error, click.UsageError) and error.message.startswith("Got unexpected extra argument"):
+        return click.UsageError(f"{error.message}. A store is named with --store.", error.ctx)
+    return error
 
 
 def _report(error: MlflowishError, *, as_json: bool) -> None:

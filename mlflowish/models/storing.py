@@ -23,6 +23,7 @@ from mlflowish.models.proxy import Model, can_predict, native_of
 from mlflowish.models.reach import Reach, reach_of
 from mlflowish.models.signature import Signature, infer_signature
 from mlflowish.models.snapshot import store_code
+from mlflowish.storage import ObjectRef
 from mlflowish.store import Store
 
 
@@ -66,6 +67,19 @@ def store_model(
         libraries=_libraries(chosen, reach),
     )
     return StoredModel(store, store.objects.put(manifest.packed()), manifest)
+
+
+def copy_model(stored: StoredModel, store: Store) -> StoredModel:
+    """The same model in another store: its files are copied as they are, and nothing of it is loaded."""
+    store.create()
+    files = tuple(replace(file, ref=_copied(stored.store, file.ref, store)) for file in stored.manifest.files)
+    manifest = replace(stored.manifest, files=files)
+    return StoredModel(store, store.objects.put(manifest.packed()), manifest)
+
+
+def _copied(source: Store, ref: ObjectRef, target: Store) -> ObjectRef:
+    reader = source.objects.reader(ref)
+    return target.objects.put(reader.chunks, ref.size_bytes)
 
 
 def _described(

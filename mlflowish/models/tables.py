@@ -61,7 +61,7 @@ def _kept(values: Any, before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
 
 def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:
     return InvalidInputError(
-        f"The model takes columns with names ({', '.join(schema.names[:8])}), found a {type(data).__qualname__}. Give "
+        f"The model takes columns with names ({', '.join(schema.names[:8])}), found {type(data).__qualname__}. Give "
         "a pandas or polars frame, an Arrow table, a dict of columns, a list of dicts, or a two-dimensional array.",
         type=type(data).__qualname__,
     )

@@ -57,9 +57,9 @@ def register_model(
 
     Versions are numbered 1, 2, 3, ... without gaps, whoever registers at the same time. The version begins in the stage
     `none`; in the same transaction `stage` moves it on, as `mf.registry.transition` does, and `alias` names it.
-    `model` may also be a `ModelVersion` (of the same store its files are shared, not copied), what
-    `mlflowish.models.store_model` gave, or the address of a stored model: "runs:/<run id>/<name>", "models:/churn/3".
-    What kind of model it is (`flavor`) is found by its type, else it is "python".
+    `model` may also be a `ModelVersion` (of the same store its files are shared, of another one copied as they are),
+    what `mlflowish.models.store_model` gave, or the address of a stored model: "runs:/<run id>/<name>",
+    "models:/churn/3". What kind of model it is (`flavor`) is found by its type, else it is "python".
     `signature` and `input_example`: see `mlflowish.models`. The version remembers the run it is registered in, else
     the one that computed the model, and the call of a step that did.
 
@@ -163,6 +163,7 @@ def _require_stage(store: Store, name: str, stage: str) -> None:
 def _origin(store: Store, model: Any, **options: Any) -> Origin:
     """The model in the store, and where it comes from, as far as this process and the store know."""
     from mlflowish.models import StoredModel, store_model
+    from mlflowish.models.storing import copy_model
     from mlflowish.steps.calls import Call
 
     if isinstance(model, Call):
@@ -182,14 +183,13 @@ def _origin(store: Store, model: Any, **options: Any) -> Origin:
         return Origin(stored, source, run_of(source))
     if given := sorted(name for name, value in options.items() if value is not None):
         raise InvalidInputError(f"A stored model has its {', '.join(given)} already; leave out {', '.join(given)}")
-    if isinstance(model, ModelVersion) and model.store != store:
-        stored = store_model(store, model.load())
-        source = source_by_content(store, stored.manifest.digest)
-        return Origin(stored, source, run_of(source))
-    if isinstance(model, ModelVersion):
+    if isinstance(model, ModelVersion) and model.store == store:
         return Origin(model.stored, model.record.source, run_of(model.record.source) or model.run_id)
-    source = source_by_content(store, model.manifest.digest)
-    return Origin(model, source, run_id or run_of(source))
+    stored = model.stored if isinstance(model, ModelVersion) else model
+    if stored.store != store:  # whose calls and runs are not those of this one
+        stored = copy_model(stored, store)
+    source = source_by_content(store, stored.manifest.digest)
+    return Origin(stored, source, run_id or run_of(source))
 
 
 def _record(change: Change, origin: Origin, **said: Any) -> VersionRecord:

@@ -71,7 +71,11 @@ class Transition:
         return card(f"{self.name} version {self.version}: {self.action}", rows)
 
     def __str__(self) -> str:
-        way = f" {self.from_stage} -> {self.to_stage}" if self.from_stage != self.to_stage else ""
+        if self.from_stage is None or self.to_stage is None:
+            ends = (("from", self.from_stage), ("into", self.to_stage))
+            way = "".join(f" {word} {stage}" for word, stage in ends if stage is not None)
+        else:
+            way = f" {self.from_stage} -> {self.to_stage}" if self.from_stage != self.to_stage else ""
         why = f": {self.comment}" if self.comment else ""
         return f"{self.name} version {self.version} {self.action}{way} by {self.who}{why}"
 

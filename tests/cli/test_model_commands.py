@@ -139,6 +139,19 @@ def test_deleted_versions_are_listed_when_asked_for(
     assert "deleted" in mlflowish("models", "churn", "--deleted").out
 
 
+def test_a_lineage_of_a_version_that_is_not_there_says_which_are(stocked: Runner) -> None:
+    assert (
+        stocked("lineage", "models:/churn/9").err == "mlflowish: churn has no version 9; there is 2, 1 (newest first)\n"
+    )
+
+
+def test_a_store_in_the_wrong_place_is_answered_with_the_right_one(mlflowish: Runner) -> None:
+    done = mlflowish("fsck", "store")
+    assert (done.code, "A store is named with --store." in done.err) == (2, True)
+    done = mlflowish("--store", "store", "fsck")
+    assert (done.code, "It stands after the command" in done.err) == (2, True)
+
+
 def test_a_move_that_moves_nothing_says_so(stocked: Runner) -> None:
     assert stocked("promote", "churn", "1", "production").out == "churn version 1 is in production already\n"
 

@@ -39,7 +39,7 @@ def test_a_request_says_who_asked_for_what_and_what_is_missing(asked):
 
 def test_an_event_reads_as_its_line(asked):
     event = registry.history("churn")[0]
-    assert repr(event) == f"Transition(1: churn version 1 registered None -> none by {event.who})"
+    assert repr(event) == f"Transition(1: churn version 1 registered into none by {event.who})"
     assert EVIL not in registry.history("churn")[1]._repr_html_()
     assert "requested" in registry.history("churn")[1]._repr_html_()
 

@@ -163,6 +163,23 @@ class Pickled:
         self.value = value
 
 
+@pytest.mark.parametrize("given", ["version", "stored"])
+def test_a_version_of_another_store_is_copied_as_it_is_and_not_loaded(store, tmp_path, given):
+    with mf.Store(tmp_path / "lab"):
+        original = mf.register_model("churn", Pickled(3), input_example={"a": [1]}, signature=None)
+    other = mf.Store(tmp_path / "live", allow_pickle=False)
+    version = mf.register_model("churn", original if given == "version" else original.stored, store=other)
+    assert (version.digest, version.executes_code) == (original.digest, True)
+    assert version.signature == original.signature
+    assert version.environment == original.environment
+    assert [file.path for file in version.stored.manifest.files] == [f.path for f in original.stored.manifest.files]
+    assert (version.run_id, version.record.source) == (None, None)
+    assert mf.fsck(other).is_sound
+    with pytest.raises(mf.CapabilityError):
+        version.load()
+    assert mf.load_model("churn", store=str(tmp_path / "live")).value == 3
+
+
 def test_name_and_model_in_the_wrong_order_are_said_to_be(store):
     for wrong in (np.arange(3), "runs:/abc/model", "models:/churn/1"):
         with pytest.raises(mf.InvalidInputError, match="takes the name first"):

@@ -160,7 +160,7 @@ def _load_into(files: FileReader) -> Any:
 
     if not callable(files.into):  # modules are
         raise InvalidInputError(
-            f"into= takes a torch.nn.Module, or what makes one when it is called, found a {type(files.into).__name__}"
+            f"into= takes a torch.nn.Module, or what makes one when it is called, found {type(files.into).__name__}"
         )
     weights = read_weights(files.read(_WEIGHTS))
     module = files.into if isinstance(files.into, torch.nn.Module) else files.into()
