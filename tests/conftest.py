@@ -76,6 +76,26 @@ def no_process_left() -> Iterator[None]:
     end_started()
 
 
+@pytest.fixture(autouse=True)
+def no_module_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test wrote and imported is not what the next one gets that writes another module of that name."""
+    before = sys.modules.copy()
+    yield
+    if sys.modules == before:
+        return
+    written = str(tmp_path_factory.getbasetemp())
+    for name, module in sys.modules.copy().items():
+        if module is not (earlier := before.get(name)) and _place_of_module(module).startswith(written):
+            del sys.modules[name]
+            if earlier is not None:
+                sys.modules[name] = earlier
+
+
+def _place_of_module(module: object) -> str:
+    held: dict[str, Any] = getattr(module, "__dict__", {})
+    return str(held.get("__file__") or next(iter(held.get("__path__") or ()), ""))
+
+
 @pytest.fixture
 def only_here() -> Callable[[Callable[..., Any], Callable[..., Any]], Callable[..., Any]]:
     """`only_here(replacement, original)`: in the thread of the test what it puts in the place of a function that all
