@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlflowish.errors import InvalidInputError
@@ -72,6 +73,16 @@ class Node:
     __floordiv__ = __mod__ = __pow__ = __matmul__ = __rmatmul__ = __and__ = __or__ = __xor__ = __neg__ = _computed
     __abs__ = __int__ = __float__ = __index__ = __complex__ = __round__ = __array__ = __fspath__ = _computed
     __call__ = __setitem__ = __delitem__ = __enter__ = __await__ = _computed
+
+    @property  # type: ignore[misc]  # that of `object` can be set
+    def __class__(self) -> Any:
+        # What `isinstance(node, list)` and `case list():` ask when the type itself does not say so. Tools may ask; in a
+        # body it would be no list, whatever the value is.
+        if self._trace.is_body(sys._getframe(1)):
+            self._refuse(
+                "asked for its type", "Let a step do it; mf.when(is_list(node), lambda: ..., lambda: ...) decides by it"
+            )
+        return Node
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(_ASKED_BY_TOOLS):

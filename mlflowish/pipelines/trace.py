@@ -11,6 +11,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import InvalidInputError
@@ -157,6 +158,15 @@ class Trace:
         """Text is made of a node, with its place in a file: if the body does that, it may give it to a step."""
         if recorder.get() is self:
             self.asked.append(len(self.specs))
+
+    def is_body(self, frame: FrameType | None) -> bool:
+        """Is it the body that runs in this frame now, or a function of the project that it calls?"""
+        while frame is not None and frame.f_globals.get("__name__") in ("abc", "typing"):
+            frame = frame.f_back
+        if frame is None or recorder.get() is not self:
+            return False
+        pipelines = [group.pipeline for group in self._enclosing() if group.pipeline is not None]
+        return any(frame.f_code in pipeline.fingerprint.codes for pipeline in pipelines)
 
     def _gives_units(self, value: Any) -> bool:
         """Does the annotation of its step say that the result is units?"""

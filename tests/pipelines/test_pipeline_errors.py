@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -660,3 +661,48 @@ def test_a_driver_that_is_killed_in_the_middle_loses_nothing_that_was_finished(t
     finished = script.finished()
     assert 20 < finished <= 24
     assert f"{{'cached': {finished}, 'done': {60 - finished}}}" in script.run_to_its_end()
+
+
+def test_the_type_of_a_node_is_not_asked(tmp_path):
+    @mf.step
+    def numbers():
+        return [1, 2]
+
+    def is_text(x):
+        return isinstance(x, str)
+
+    @mf.pipeline
+    def by_isinstance(x):
+        return numbers() if isinstance(x, list) else x
+
+    @mf.pipeline
+    def by_helper(x):
+        return numbers() if is_text(x) else x
+
+    @mf.pipeline
+    def by_abstract_class(x):
+        return numbers() if isinstance(x, Sequence) else x
+
+    @mf.pipeline
+    def by_match(x):
+        match x:
+            case list():
+                return numbers()
+        return x
+
+    @mf.pipeline
+    def by_tools():
+        node = numbers()
+        return node, inspect.isclass(node)
+
+    with mf.Store(tmp_path / "store"):
+        for nested in (by_isinstance, by_helper, by_abstract_class, by_match):
+
+            @mf.pipeline
+            def outer(nested=nested):
+                return nested(numbers())
+
+            nested("plain")
+            with pytest.raises(mf.InvalidInputError, match=r"numbers \(.*cannot be asked for its type\. Let a step"):
+                outer()
+        assert by_tools() == ([1, 2], False)
