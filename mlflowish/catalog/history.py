@@ -77,6 +77,8 @@ class History:
     def _newest_view(self) -> View:
         """Up to where no record is, and no floor says that there was one."""
         is_open, view = self._view is not None, self._view or self._open()
+        if is_open and not self.is_recent():
+            self.require_last(view)
         while True:
             view = self._read_on(view)
             floor = self.floors.look(even_if_fresh=not self.is_recent())
@@ -181,6 +183,23 @@ class History:
         if after is not None:
             return previous_in(after) != hash_
         return None if self.log.raw(slot) is None else True
+
+    def require_last(self, view: View) -> None:
+        """IntegrityError if the newest record that was read is not there any more: what would follow it is read by
+        nobody."""
+        slot = view.head
+        if not view.commits or slot <= self.floors.newest.slot:
+            return
+        found = self.log.raw(slot)
+        if found is not None and record_hash(found) == view.hash:
+            return
+        if slot > self.floors.look(even_if_fresh=True).slot:
+            what = "is not there any more" if found is None else "is another one now"
+            raise IntegrityError(
+                f"{record_path(slot)} in {self.storage.url} {what}, and this process has read it: was the store "
+                "restored from a backup, or replaced by a copy? Start this process again to go on with what is there",
+                slot=slot,
+            )
 
     def record_at(self, slot: int) -> Commit | None:
         """The commit of a slot up to the head; None if it was cleaned away."""

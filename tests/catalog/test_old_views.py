@@ -20,7 +20,7 @@ from mlflowish.catalog.checkpoints import checkpoint_path
 from mlflowish.catalog.cleaning import clean
 from mlflowish.catalog.floors import Floor, floor_path
 from mlflowish.catalog.record import record_path
-from mlflowish.errors import NotFoundError, StorageError
+from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage import Capabilities, LocalStorage, MemoryStorage, Storage
 from mlflowish.testing.faults import Call, Fault, FaultyStorage, NoFaults
 
@@ -420,6 +420,25 @@ def test_what_an_interrupted_leader_had_sent_is_not_committed_again_when_it_arri
     assert waiting.error is None
     ids = [change.id for commit in Catalog(storage).log() for change in commit.transactions]
     assert ids.count(waiting.transaction.id) == 1
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["and nothing since", "and written on"])
+def test_nothing_is_committed_behind_a_record_that_is_gone(
+    storage: Storage, a_week_passes: Callable[[], None], goes_on: bool
+) -> None:
+    """A store was restored from a backup, under a process that has read what is not in that."""
+    catalog = Catalog(storage)
+    fill(catalog, 10)
+    for slot in range(6, 10):
+        storage.delete(record_path(slot))
+    if goes_on:
+        fill(Catalog(storage), 4)
+    a_week_passes()
+    before = state(Catalog(storage))
+    with pytest.raises(IntegrityError, match=f"{record_path(9)} in .* is (not there any more|another one now)"):
+        increment(catalog)
+    assert state(Catalog(storage)) == before
+    increment(Catalog(storage))
 
 
 # -- cleanings that meet ------------------------------------------------------------------------------
