@@ -153,7 +153,12 @@ def as_numpy(data: Any) -> Any:
             ) from error
     if hasattr(data, "to_numpy"):
         return data.to_numpy()
-    return numpy.asarray(data)
+    try:
+        return numpy.asarray(data)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"A {type(data).__name__} of this shape is no array: {str(error)[:200]}. Give rows of the same length."
+        ) from error
 
 
 def array_of_tensor(array: Any) -> pa.Array:

@@ -115,8 +115,10 @@ def _named_array(schema: pa.Schema, data: Any) -> pa.Table:
 
     array = as_numpy(data)
     if array.ndim != 2 or array.shape[1] != len(schema):
-        shape = "x".join(map(str, array.shape))
-        text = f"an array of shape {shape} was given for {len(schema)} columns"
+        shape = "x".join(map(str, array.shape)) or "() (a single value)"
+        columns = "1 column" if len(schema) == 1 else f"{len(schema)} columns"
+        hint = "" if array.ndim == 2 else "; give two dimensions, a row for each prediction"
+        text = f"an array of shape {shape} was given for {columns}{hint}"
         require_no([Problem(schema.names[0], "shape", text)], schema)
     return pa.table({name: pa.array(array[:, place]) for place, name in enumerate(schema.names)})
 
@@ -133,7 +135,8 @@ def _cast_table(schema: pa.Schema, table: pa.Table) -> pa.Table:
 def _cast(column: pa.ChunkedArray, field: pa.Field, problems: list[Problem]) -> pa.ChunkedArray:
     wanted = normal(field.type)
     if not field.nullable and column.null_count:
-        text = f"column {field.name!r} has {column.null_count} missing values and may have none"
+        count = column.null_count
+        text = f"column {field.name!r} has {count} missing value{'' if count == 1 else 's'} and may have none"
         problems.append(Problem(field.name, "nulls", text))
     if normal(column.type) == wanted or wanted == pa.null():
         return column

@@ -162,7 +162,7 @@ def _require_stage(store: Store, name: str, stage: str) -> None:
 
 def _origin(store: Store, model: Any, **options: Any) -> Origin:
     """The model in the store, and where it comes from, as far as this process and the store know."""
-    from mlflowish.models import StoredModel, store_model
+    from mlflowish.models import ImportedModel, StoredModel, store_model
     from mlflowish.models.storing import copy_model
     from mlflowish.steps.calls import Call
 
@@ -171,6 +171,10 @@ def _origin(store: Store, model: Any, **options: Any) -> Origin:
     if model is None:
         raise InvalidInputError("None is no model: did what trained it forget to return it?", found=None)
     run_id = None
+    if isinstance(model, ImportedModel):
+        told = {"signature": model.signature, "input_example": model.input_example}
+        options |= {name: value for name, value in told.items() if options[name] is None}
+        model = model.model
     if isinstance(model, str) and is_logged(model):
         model, run_id = logged(store, model), run_named_in(store, model)
     elif isinstance(model, str) and model.startswith(SCHEME):

@@ -158,6 +158,20 @@ def test_arrays_are_cast_without_loss_or_refused():
             asked(signature, data)
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ([[1], [1, 2]], "rows of the same length"),
+        (np.array(3), r"of shape \(\) \(a single value\) was given for 2 columns; give two dimensions"),
+        ([1, 2], "of shape 2 was given for 2 columns; give two dimensions, a row for each"),
+    ],
+)
+def test_arrays_that_are_no_rows_of_columns_are_refused_in_words(data, text):
+    signature = mf.infer_signature({"a": [1.0], "b": [2.0]})
+    with pytest.raises(mf.InvalidInputError, match=text):
+        asked(signature, data)
+
+
 def test_an_array_is_not_copied_when_it_fits():
     data = np.zeros((2, 3))
     assert asked(mf.infer_signature(data), data) is data

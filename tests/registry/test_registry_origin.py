@@ -180,6 +180,17 @@ def test_a_version_of_another_store_is_copied_as_it_is_and_not_loaded(store, tmp
     assert mf.load_model("churn", store=str(tmp_path / "live")).value == 3
 
 
+def test_what_came_from_mlflow_is_registered_with_its_signature(store, tmp_path):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    from mlflowish.models import export_mlflow, import_mlflow
+
+    model = linear_model.LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+    first = mf.register_model("price", model, input_example=np.array([[1.0]]))
+    version = mf.register_model("price", import_mlflow(export_mlflow(first, tmp_path / "out")))
+    assert (version.flavor, version.signature.inputs) == ("sklearn", first.signature.inputs)
+    assert mf.load_model("price").predict([[3.0]]) == pytest.approx([3.0])
+
+
 def test_name_and_model_in_the_wrong_order_are_said_to_be(store):
     for wrong in (np.arange(3), "runs:/abc/model", "models:/churn/1"):
         with pytest.raises(mf.InvalidInputError, match="takes the name first"):
