@@ -58,10 +58,9 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_torture(
     storage = place_of(request, where, tmp_path)
     seconds = 150 if where == "local" else 90
     found = tortured(
-        storage, tmp_path / "diaries", WAYS[way], processes=8, seconds=seconds, kill_every_s=1, at_least=100
+        storage, tmp_path / "diaries", WAYS[way], processes=8, seconds=seconds, kill_every_s=1, at_least=100, kills=21
     )
     print(f"{where}, {way}: {found}")
-    assert found["killed"] > 20
     assert found["done"] >= 100
     assert way == "plain" or found["together"] > 0
 
@@ -70,9 +69,10 @@ def test_nothing_acknowledged_is_lost_or_doubled_under_torture(
 @pytest.mark.timeout(1200)
 def test_nothing_acknowledged_is_lost_or_doubled_while_the_log_is_cleaned(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path / "store")
-    found = tortured(storage, tmp_path / "diaries", CLEANED, processes=8, seconds=150, kill_every_s=1, at_least=100)
+    found = tortured(
+        storage, tmp_path / "diaries", CLEANED, processes=8, seconds=150, kill_every_s=1, at_least=100, kills=21
+    )
     print(found)
-    assert found["killed"] > 20
     assert Catalog(storage).history.floors.look(even_if_fresh=True).slot > 0
 
 

@@ -190,13 +190,14 @@ def run(
     seconds: float,
     kill_every_s: float,
     at_least: int = 1,
+    kills: int = 1,
 ) -> tuple[int, list[Commit]]:
     """Run workers, kill one at a random instant again and again, and start another; how many were killed, and the
     commits that were cleaned away, and some more.
 
     A worker is killed when it has begun a transaction, and the time runs from when all have: on a busy machine they
     would die while they import, and nothing would be tested. It goes on until `at_least` so many transfers and entries
-    were acknowledged and one worker was killed.
+    were acknowledged and so many workers were killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "storage").write_bytes(pickle.dumps(storage))
@@ -222,7 +223,7 @@ def run(
         for number in range(processes):
             wait_until_begun(number)
         end = time.monotonic() + seconds
-        while time.monotonic() < end or not killed or acknowledged(folder) < at_least:
+        while time.monotonic() < end or killed < kills or acknowledged(folder) < at_least:
             number = chance.randrange(processes)
             wait_until_begun(number)
             time.sleep(chance.random() * 2 * kill_every_s)
