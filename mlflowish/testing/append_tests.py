@@ -11,7 +11,7 @@ import pytest
 
 from mlflowish.errors import CapabilityError, StateError, StorageError
 from mlflowish.storage.base import Storage
-from mlflowish.testing.writers import append_until_killed, fork, reopened, require, require_append
+from mlflowish.testing.writers import PATIENCE_S, append_until_killed, fork, reopened, require, require_append
 
 
 class AppendTests:
@@ -57,11 +57,11 @@ class AppendTests:
         ready = context.Event()
         writer = context.Process(target=append_until_killed, args=(storage, "a.log", ready), daemon=True)
         writer.start()
-        assert ready.wait(60)
+        assert ready.wait(PATIENCE_S)
         assert storage.is_claimed("a.log")
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)
-        writer.join(30)
+        writer.join()
         assert not storage.is_claimed("a.log")
         assert storage.get("a.log") == b"acknowledged"
 

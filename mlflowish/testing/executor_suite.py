@@ -31,7 +31,7 @@ from mlflowish.executors import Executor, Future, Resources
 from mlflowish.hashing import hexdigest
 from mlflowish.testing.executor_units import UnitsOnExecutor
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 
 
 class UnfitError(Exception):

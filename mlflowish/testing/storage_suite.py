@@ -31,6 +31,7 @@ from mlflowish.storage.base import Storage
 from mlflowish.testing.append_tests import AppendTests
 from mlflowish.testing.object_tests import ObjectTests
 from mlflowish.testing.writers import (
+    PATIENCE_S,
     RACERS,
     content_of,
     fork,
@@ -255,13 +256,13 @@ class StorageSuite(AppendTests, ObjectTests):
             racer.start()
         winners: dict[int, list[int]] = {number: [] for number in range(rounds)}
         for _ in range(rounds * RACERS):
-            told = results.get(timeout=120)  # however long all take, none is silent for so long
+            told = results.get(timeout=2 * PATIENCE_S)  # however long all take, none is silent for so long
             assert isinstance(told, tuple), told
             number, racer_number, won = told
             if won:
                 winners[number].append(racer_number)
         for racer in racers:
-            racer.join(30)
+            racer.join()
         for number, first in winners.items():
             assert len(first) == 1, f"round {number}: {first} were told that they won"
             assert storage.get(f"race/{number}") == nonce_of(first[0], number) + payloads[number % len(payloads)]
@@ -301,11 +302,11 @@ class StorageSuite(AppendTests, ObjectTests):
             started = context.Event()
             writer = context.Process(target=write_until_killed, args=(storage, life, started), daemon=True)
             writer.start()
-            assert started.wait(60)
+            assert started.wait(PATIENCE_S)
             time.sleep(chance.uniform(0.0, 0.3))
             assert writer.pid is not None
             os.kill(writer.pid, signal.SIGKILL)
-            writer.join(30)
+            writer.join()
         for info in storage.list(""):
             assert storage.get(info.path) == content_of(info.path), info.path
 

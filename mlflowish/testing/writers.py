@@ -16,6 +16,7 @@ import pytest
 from mlflowish.storage.base import Storage
 
 RACERS = 6
+PATIENCE_S = 300.0  # a machine may be busy
 
 
 def write(storage: Storage, verb: str, path: str, data: Any) -> bool | None:
@@ -93,7 +94,7 @@ def race_rounds(storage: Storage, racer: int, rounds: int, payloads: list[bytes]
     try:
         for number in range(rounds):
             content = nonce_of(racer, number) + payloads[number % len(payloads)]
-            barrier.wait(120)
+            barrier.wait(PATIENCE_S)
             results.put((number, racer, storage.put_if_absent(f"race/{number}", content)))
     except Exception:  # whatever it is: who waits for this racer hears of it, and then it goes on its way
         results.put(f"racer {racer} of round {number}: {traceback.format_exc()}")

@@ -72,6 +72,6 @@ def test_a_process_pool_is_used_and_stays_open(process_pool, tmp_path):
     """A sample of the suite above."""
     with mf.Store(tmp_path / "store"):
         with mf.executor(process_pool):
-            assert gathered.submit([plus.submit(1, 2), plus.submit(3, 4)]).result(90) == [3, 7]
+            assert gathered.submit([plus.submit(1, 2), plus.submit(3, 4)]).result(300) == [3, 7]
         assert gathered.call([3, 7]).hit
-    assert process_pool.submit(abs, -1).result(90) == 1
+    assert process_pool.submit(abs, -1).result(300) == 1

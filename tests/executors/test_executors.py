@@ -47,7 +47,7 @@ def test_a_chain_longer_than_the_pool_finishes(store):
         future = inc.submit(0)
         for _ in range(50):
             future = inc.submit(future)
-        assert future.result(timeout=30) == 51
+        assert future.result(timeout=300) == 51
 
 
 def test_steps_that_wait_for_steps_do_not_deadlock_a_small_pool(store):
@@ -64,7 +64,7 @@ def test_steps_that_wait_for_steps_do_not_deadlock_a_small_pool(store):
 
 
 def test_what_a_step_submits_uses_the_threads_that_are_free(store):
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=300)
 
     @mf.step(ignore=("meet",))
     def leaf(x, meet):
@@ -98,8 +98,8 @@ def test_calls_that_wait_for_calls_never_wait_for_ever(store):
 
     for workers in (1, 2, 3):
         with mf.executor("threads", workers=workers):
-            assert tree.submit(5, f"{workers}").result(timeout=120) == 2**6 - 1
-            assert chain.submit(20 + workers).result(timeout=120) == 20 + workers
+            assert tree.submit(5, f"{workers}").result(timeout=300) == 2**6 - 1
+            assert chain.submit(20 + workers).result(timeout=300) == 20 + workers
 
 
 def test_what_runs_at_once_is_no_more_than_there_are_workers(store):

@@ -42,7 +42,9 @@ class World:
 
 @pytest.fixture(scope="module")
 def cluster(dask_address):
-    executor = DaskExecutor(dask_address)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlflowish.executors.dask.CONNECT_S", 300.0)  # a machine may be busy
+        executor = DaskExecutor(dask_address)
     yield executor
     executor.shutdown()
 
@@ -154,7 +156,7 @@ def test_a_path_that_only_the_driver_has_is_named_with_what_to_do(world, tmp_pat
     Path(name).write_text("of the driver")
     wanted = rf"there is no {name} for the worker on .*Workers on other machines need URLs, or folders"
     with pytest.raises(mf.NotFoundError, match=wanted):
-        text_of.submit(mf.File(name)).result(60)
+        text_of.submit(mf.File(name)).result(300)
     for attempt in (lambda: texts(f"{name}*"), lambda: text_of.map(mf.files(name), batch=2)):
         with pytest.raises(mf.StepError, match=wanted):
             attempt()
@@ -168,7 +170,7 @@ def test_another_file_at_the_same_path_is_never_worked_on(world, tmp_path, monke
         (Path(folder) / name).write_text("of the worker")
     wanted = rf"the content of {name} is another one for the worker on .*the worker has another file there"
     with pytest.raises(mf.CapabilityError, match=wanted):
-        text_of.submit(mf.File(name)).result(60)
+        text_of.submit(mf.File(name)).result(300)
     for attempt in (lambda: texts(name), lambda: text_of.map(mf.files(name))):
         with pytest.raises(mf.StepError, match=wanted):
             attempt()

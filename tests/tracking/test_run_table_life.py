@@ -160,8 +160,8 @@ def test_a_batch_of_another_machine_that_comes_late_is_seen(store):
 
 def test_a_run_whose_process_was_killed_is_found_killed(store, program):
     log("ended")
-    process = program("import mlflowish as mf, time\nmf.start_run('alive')\nprint('up', flush=True)\ntime.sleep(99)")
-    assert process.stdout.readline() == "up\n"
+    process = program("import mlflowish as mf, signal\nmf.start_run('alive')\nprint('up', flush=True)\nsignal.pause()")
+    assert process.stdout.readline() == "up\n", process.communicate()[1]
     merged(store)
     assert names("status = 'RUNNING'") == ["alive"]
     process.kill()
@@ -195,7 +195,7 @@ def test_who_is_killed_while_building_leaves_a_store_that_is_searched_right(stor
     chance = random.Random(5)
     for _ in range(2):
         process = program(code)
-        process.stdout.readline()
+        assert process.stdout.readline() == "go\n", process.communicate()[1]
         time.sleep(chance.random() * 0.15)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -215,7 +215,7 @@ def test_two_clients_that_build_at_once_are_both_right(store, program):
     )
     both = [program(code) for _ in range(2)]
     for process in both:
-        process.stdout.readline()
+        assert process.stdout.readline() == "go\n", process.communicate()[1]
     told = [rest_of(process) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert [out for out, _ in told] == [f"{[f'{number:02d}' for number in range(20)]}\n"] * 2, told

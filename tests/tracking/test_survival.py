@@ -77,7 +77,7 @@ def test_the_death_of_a_process_is_written_down_for_other_machines(
     store: mf.Store, program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = program(LOGGER)
-    process.stdout.readline()
+    assert process.stdout.readline(), process.communicate()[1]
     process.send_signal(signal.SIGKILL)
     process.communicate()
     run_id = find_run(store, "victim").run_id
@@ -138,7 +138,9 @@ def test_a_worker_that_is_killed_does_not_end_the_run(store: mf.Store, program) 
         os.kill(os.getpid(), signal.SIGKILL)
     """
     with mf.start_run() as run:
-        program(code, run.run_id).communicate(timeout=60)
+        process = program(code, run.run_id)
+        complaints = process.communicate(timeout=200)[1]
+        assert process.returncode == -signal.SIGKILL, complaints
         assert run.status == "RUNNING"
     assert (run.status, run.metrics) == ("FINISHED", {"x": 1.0})
 
@@ -252,7 +254,7 @@ def test_a_program_that_ends_ends_its_runs(store: mf.Store, run_program, folder:
 
 def test_a_program_that_raises_outside_a_block_ends_its_run_failed(store: mf.Store, program) -> None:
     process = program("import mlflowish as mf; mf.start_run('bad'); mf.log_metric('x', 1); 1 / 0")
-    process.communicate(timeout=60)
+    process.communicate(timeout=200)
     assert (process.returncode, find_run(store, "bad").status, find_run(store, "bad").reason) == (
         1,
         "FAILED",
@@ -262,7 +264,7 @@ def test_a_program_that_raises_outside_a_block_ends_its_run_failed(store: mf.Sto
 
 def test_a_terminated_process_is_seen_as_killed(store: mf.Store, program) -> None:
     process = program(LOGGER)
-    process.stdout.readline()
+    assert process.stdout.readline(), process.communicate()[1]
     assert find_run(store, "victim").status == "RUNNING"
     process.terminate()
     process.communicate()
@@ -293,7 +295,7 @@ def test_a_process_that_got_the_number_of_a_dead_one_is_another(store: mf.Store)
 
 def test_a_run_that_was_killed_can_be_opened_again_and_finish(store: mf.Store, program) -> None:
     process = program(LOGGER)
-    process.stdout.readline()
+    assert process.stdout.readline(), process.communicate()[1]
     process.send_signal(signal.SIGKILL)
     process.communicate()
     run_id = find_run(store, "victim").run_id
@@ -310,7 +312,9 @@ def test_points_of_a_spool_file_with_damaged_bytes_are_kept_around_them(store: m
             mf.log_metric("x", step, step=step)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    program(code).communicate(timeout=60)
+    process = program(code)
+    complaints = process.communicate(timeout=200)[1]
+    assert process.returncode == -signal.SIGKILL, complaints
     (file,) = spooled(folder)
     data = bytearray(file.read_bytes())
     data[-32 * 500 + 5] ^= 0xFF
