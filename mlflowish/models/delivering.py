@@ -73,7 +73,7 @@ def _is_masked(column: pa.ChunkedArray) -> bool:
     return bool(column.null_count) and str(column.type) in _MASKED
 
 
-_MANY = 50
+MANY = 50
 _MASKED = {
     "bool": "BooleanDtype",
     **{
@@ -112,7 +112,7 @@ def _to_numpy(table: pa.Table) -> Any:
 
 def with_columns(frame: Any, columns: dict[str, Any]) -> Any:
     """The frame with these columns in the place of its own; the caller's stays as it is."""
-    if len(columns) > _MANY:  # each one that is set takes longer than the one before
+    if len(columns) > MANY:  # each one that is set takes longer than the one before
         return type(frame)({name: columns.get(name, frame[name]) for name in frame.columns}, index=frame.index)
     if columns:
         frame = frame.copy(deep=False)

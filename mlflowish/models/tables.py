@@ -18,9 +18,10 @@ from mlflowish.models.containers import (
     is_table,
     row_names,
 )
-from mlflowish.models.delivering import column_in, in_container, pandas_column, with_columns
+from mlflowish.models.delivering import MANY, column_in, in_container, pandas_column, with_columns
 from mlflowish.models.signature import type_text
 from mlflowish.models.types import is_number, is_tensor, may_cast, normal
+from mlflowish.models.widening import widened_numbers
 
 
 def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
@@ -179,6 +180,9 @@ def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
     problems: list[Problem] = []
     changed: dict[str, Any] = {}
     exact = _exact_columns(schema, data)
+    if len(schema) - len(exact) > MANY:
+        data, widened = widened_numbers(schema, data, exact)
+        exact |= widened
     for field in schema:
         if field.name in exact:
             continue

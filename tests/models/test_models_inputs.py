@@ -280,3 +280,31 @@ def test_a_description_that_no_manifest_holds_is_refused_before_it_is_stored(sto
     many = pd.DataFrame({f"c{n}": pd.Categorical([f"{i:0100}" for i in range(4000)]) for n in range(5)})
     inputs = mf.infer_signature(many).record()["inputs"]
     assert ["categories" in field for field in inputs] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("int64", "float64"), ("uint64", "float64"), ("int32", "float32"), ("int8", "int64"), ("float32", "float64")],
+)
+def test_a_wide_frame_is_widened_as_each_of_its_columns_is(monkeypatch, given, wanted, nullable):
+    names = [f"c{number}" for number in range(60)]
+    values = np.arange(240).reshape(4, 60).astype(given) % 100
+    if given in ("int64", "uint64", "int32"):
+        digits = 24 if given == "int32" else 53
+        values[0, 3], values[1, 4], values[2, 5] = 2**digits, 2**digits + 1, 2 ** (digits + 2)
+    if given == "float32":
+        values[0, 7], values[0, 8], values[1, 9] = np.nan, np.inf, -0.0
+    frame = pd.DataFrame(values, columns=names, index=[3, 3, 1, 0]).assign(s=["a", "b", "a", "b"])
+    example = pd.DataFrame({"s": ["a", "b"]} | {name: np.array([1, 2], wanted) for name in reversed(names)})
+
+    def outcome():
+        try:
+            found = asked(example, frame, nullable=names if nullable else [])
+        except mf.InvalidInputError as error:
+            return str(error)
+        return repr((list(found.dtypes.items()), list(found.index), found.to_dict("list")))
+
+    at_once = outcome()
+    monkeypatch.setattr("mlflowish.models.tables.MANY", 10**9)
+    assert at_once == outcome()
