@@ -13,84 +13,31 @@ that has both is open, wherever in it they are.
 from __future__ import annotations
 
 import ast
-import builtins
-import string
 from collections.abc import Callable, Iterable
-from enum import Enum, Flag, auto
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from mlflowish.hashing import scopes
 from mlflowish.hashing.scopes import Bindings, Scope
 from mlflowish.pipelines.ownership import owned_names
+from mlflowish.pipelines.words import (
+    CHANGES,
+    CONSTANTS,
+    OF_STEPS,
+    READS,
+    READS_ALL,
+    READS_ARGUMENTS,
+    READS_FIRST,
+    SINGLETONS,
+    VIEWS,
+    Meaning,
+    Open,
+    Trait,
+    Use,
+    is_sound_format,
+    is_sound_template,
+)
 
 Function: TypeAlias = ast.FunctionDef | ast.Lambda
-
-# Those that give the same for the same plain values in every process: not `set`, whose order is another each time,
-# nor `repr`, `id`, `hash`, `open`, `print`, `isinstance` (a node is of no type that its value has).
-_BUILTINS = frozenset(
-    {"abs", "all", "any", "bool", "dict", "divmod", "enumerate", "float", "int", "len", "list", "max", "min", "pow"}
-    | {"range", "reversed", "round", "slice", "sorted", "str", "sum", "tuple", "zip"}
-)
-BUILTINS = {name: getattr(builtins, name) for name in _BUILTINS}
-_READS_FIRST = frozenset({"all", "any", "dict", "len", "list", "sorted", "sum", "tuple"})
-_READS_ALL = frozenset({"enumerate", "reversed", "zip"})  # and gives an iterator
-_ERRORS = frozenset(
-    {"ArithmeticError", "AssertionError", "IndexError", "KeyError", "LookupError", "NotImplementedError"}
-    | {"RuntimeError", "TypeError", "ValueError", "ZeroDivisionError"}
-)
-ERRORS = {name: getattr(builtins, name) for name in _ERRORS}
-
-# Methods of containers and texts, whose results follow from what they are called on.
-_VIEWS = frozenset({"items", "keys", "values"})
-_CHANGES = frozenset(
-    {"append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "update"}
-)
-_READS = frozenset(
-    {"copy", "count", "endswith", "get", "index", "join", "lower", "lstrip", "removeprefix", "removesuffix", "replace"}
-    | {"rstrip", "split", "startswith", "strip", "title", "upper", "zfill"}
-)
-_OF_STEPS = frozenset({"map", "submit"})
-_READS_ARGUMENTS = frozenset({"extend", "join", "map", "update"})
-
-_CONSTANTS = (type(None), bool, int, float, complex, str, bytes, type(...))
-_SINGLETONS = (None, True, False, ...)
-
-
-class Open(Exception):
-    """The body is open; the text says why."""
-
-
-class Use(Enum):
-    """What becomes of the value of an expression."""
-
-    KEPT = auto()  # it may end up anywhere
-    READ = auto()  # gone through at once, and then forgotten
-    CALLED = auto()
-
-
-class Trait(Flag):
-    """What is harmless alone."""
-
-    NONE = 0
-    KEEPS_CODE = auto()  # a function, a step or an iterator, whose text has an address or a name
-    MAKES_TEXT = auto()
-    KEEPS_VIEW = auto()  # of a dict
-    HAS_SET_OPERATOR = auto()  # which makes a set of two views
-
-
-HARMFUL = (Trait.KEEPS_CODE | Trait.MAKES_TEXT, Trait.KEEPS_VIEW | Trait.HAS_SET_OPERATOR)
-
-
-class Meaning(Enum):
-    """What a name from outside of a function stands for."""
-
-    PLAIN = auto()
-    CODE = auto()  # a function, a pipeline
-    STEP = auto()
-    WHEN = auto()
-    MODULE = auto()  # this package
-    BUILTIN = auto()
-    ERROR = auto()
 
 
 class Reading:
@@ -243,7 +190,7 @@ class Reading:
         """An expression. Open: sets but for looking into them, attributes but for calling them, whatever waits."""
         match node:
             case ast.Constant(value=value):
-                if type(value) not in _CONSTANTS:
+                if type(value) not in CONSTANTS:
                     self._open(node, f"a constant {value!r}")
             case ast.Name(id=name):
                 self._name(node, name, use)
@@ -337,7 +284,7 @@ class Reading:
         self._value(node.value)
         if node.format_spec is not None:
             parts = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else [node.format_spec]
-            if not all(isinstance(part, ast.Constant) and _is_sound_format(part.value) for part in parts):
+            if not all(isinstance(part, ast.Constant) and is_sound_format(part.value) for part in parts):
                 self._open(node, "a format that is computed, or goes by the locale")
 
     def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp) -> None:
@@ -382,11 +329,11 @@ class Reading:
             self._value(keyword.value)
 
     def _builtin(self, node: ast.Call, name: str, use: Use) -> None:
-        if name in _READS_ALL and use is not Use.READ:
+        if name in READS_ALL and use is not Use.READ:
             self.traits |= Trait.KEEPS_CODE
-        reads_first = name in _READS_FIRST or (name in ("max", "min") and len(node.args) == 1)
+        reads_first = name in READS_FIRST or (name in ("max", "min") and len(node.args) == 1)
         for place, argument in enumerate(node.args):
-            self._value(argument, Use.READ if name in _READS_ALL or (reads_first and not place) else Use.KEPT)
+            self._value(argument, Use.READ if name in READS_ALL or (reads_first and not place) else Use.KEPT)
         for keyword in node.keywords:
             self._value(keyword.value, Use.CALLED if keyword.arg == "key" and name != "dict" else Use.KEPT)
 
@@ -399,43 +346,23 @@ class Reading:
     def _method(self, node: ast.Call, called: ast.Attribute, use: Use) -> None:
         name, owner = called.attr, called.value
         meaning = self._meaning(owner.id) if isinstance(owner, ast.Name) else None
-        if name in _CHANGES:
+        if name in CHANGES:
             if not self._is_owned(owner):
                 self._open(node, f".{name}() of something that may be the caller's")
         elif name == "format":
             self.traits |= Trait.MAKES_TEXT
-            if not (isinstance(owner, ast.Constant) and _is_sound_template(owner.value)):
+            if not (isinstance(owner, ast.Constant) and is_sound_template(owner.value)):
                 self._open(node, "a template that is computed, asks for attributes, or goes by the locale")
-        elif name in _VIEWS:
+        elif name in VIEWS:
             if use is not Use.READ:
                 self.traits |= Trait.KEEPS_VIEW
-        elif name not in _READS and name not in _OF_STEPS:
+        elif name not in READS and name not in OF_STEPS:
             self._open(node, f".{name}()")
-        if meaning not in (None, Meaning.PLAIN) and not (meaning is Meaning.STEP and name in _OF_STEPS):
+        if meaning not in (None, Meaning.PLAIN) and not (meaning is Meaning.STEP and name in OF_STEPS):
             self._open(node, f"a method {name} of code")
         self._value(owner, Use.CALLED)
-        self._arguments(node, Use.READ if name in _READS_ARGUMENTS else Use.KEPT)
+        self._arguments(node, Use.READ if name in READS_ARGUMENTS else Use.KEPT)
 
 
 def _is_singleton(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and any(node.value is each for each in _SINGLETONS)
-
-
-def _is_sound_format(spec: Any) -> bool:
-    return isinstance(spec, str) and not spec.endswith("n")
-
-
-def _is_sound_template(template: Any) -> bool:
-    """No attributes (`{0.__init__}` has an address), no items, no computed formats, no `{:n}`."""
-    if not isinstance(template, str):
-        return False
-    try:
-        fields = list(string.Formatter().parse(template))
-    except ValueError:
-        return False
-    return all(
-        (not name or name.isidentifier() or name.isdecimal())
-        and "{" not in (spec or "")
-        and _is_sound_format(spec or "")
-        for _, name, spec, _ in fields
-    )
+    return isinstance(node, ast.Constant) and any(node.value is each for each in SINGLETONS)

@@ -21,8 +21,9 @@ from mlflowish.errors import MlflowishError
 from mlflowish.hashing import Fingerprint
 from mlflowish.hashing.plain import CONTAINERS, MAX_DEPTH, SCALARS, has_nan
 from mlflowish.hashing.source import syntax_of
-from mlflowish.pipelines.allowed import BUILTINS, ERRORS, HARMFUL, Meaning, Open, Reading, Trait
+from mlflowish.pipelines.allowed import Reading
 from mlflowish.pipelines.nodes import Node, index_of
+from mlflowish.pipelines.words import BUILTINS, ERRORS, HARMFUL, Meaning, Open, Trait
 from mlflowish.steps import Step
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from mlflowish.pipelines.allowed import BUILTINS, ERRORS, HARMFUL, Meaning, Open, Reading
+from mlflowish.pipelines.allowed import Reading
+from mlflowish.pipelines.words import BUILTINS, ERRORS, HARMFUL, Meaning, Open
 
 _NAMES = {
     "one": Meaning.STEP,
