@@ -153,8 +153,8 @@ def test_loading_again_asks_once_for_news_and_downloads_nothing(network):
     before = len(network.requests)
     for _ in range(5):
         mf.load_model("churn", stage="production", store=store)
-    # The catalog looks at the next two slots at once.
-    assert network.requests[before:] == ["GET"] * 10
+    # The catalog looks at the next slot.
+    assert network.requests[before:] == ["GET"] * 5
 
 
 def test_a_folder_keeps_no_notes(store, tmp_path, monkeypatch):
