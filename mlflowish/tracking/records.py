@@ -6,6 +6,7 @@ run, so it is named by that file (its writer, its number): the same file moved t
 
 from __future__ import annotations
 
+import math
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,10 +37,12 @@ class Last(NamedTuple):
     time_us: int
     value: float
 
-    def rank(self) -> tuple[int, int, bool, float]:
-        """What makes one newer than another; a value that is no number is below all that are."""
-        is_number = self.value == self.value
-        return self.step, self.time_us, is_number, self.value if is_number else 0.0
+    def rank(self) -> tuple[int, int, bool, float, float]:
+        """What makes one newer than another; a value that is no number is below all that are, and -0.0 below 0.0: in
+        whatever order records are folded, one of them wins."""
+        if self.value != self.value:
+            return self.step, self.time_us, False, 0.0, 0.0
+        return self.step, self.time_us, True, self.value, math.copysign(1.0, self.value)
 
 
 @dataclass(frozen=True, slots=True)

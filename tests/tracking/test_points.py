@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from array import array
 from pathlib import Path
 
@@ -14,7 +16,18 @@ from hypothesis import strategies as st
 import mlflowish as mf
 from mlflowish.errors import FormatVersionError, IntegrityError
 from mlflowish.tracking import metric_history, read_points
-from mlflowish.tracking.records import Chunk, Column, pack_chunk, series_of, unpack_chunk, unpack_series
+from mlflowish.tracking.folding import fold
+from mlflowish.tracking.records import (
+    Batch,
+    Chunk,
+    Column,
+    Event,
+    Last,
+    pack_chunk,
+    series_of,
+    unpack_chunk,
+    unpack_series,
+)
 from mlflowish.tracking.writer import writer_of
 
 WRITER = b"w" * 16
@@ -131,3 +144,19 @@ def test_a_run_of_hundreds_of_batches_is_compacted_and_whole(tmp_path: Path) -> 
     assert not list((place / "journals" / "metrics").glob("*.log"))
     assert metric_history(fresh, run.run_id, "y")["value"].to_pylist() == [-float(step) for step in expected]
     assert len(read_points(fresh, run.run_id)["x"]) == len(expected)
+
+
+@pytest.mark.parametrize("values", [(0.0, -0.0), (1.0, math.nan), (math.inf, 5.0)], ids=["zeros", "nan", "inf"])
+def test_of_points_of_one_moment_the_same_is_the_last_in_any_order(
+    values: tuple[float, float],
+) -> None:
+    batches = [Batch(bytes([number]) * 16, 0, (), {"x": Last(1, 5, value)}) for number, value in enumerate(values)]
+    start = Batch(bytes(16), 9, (Event("start", 1, {"name": "a", "experiment": "e"}),))
+    told = set()
+    for order in itertools.permutations([*batches, start]):
+        record = fold(bytes(16), order)
+        assert record is not None
+        told.add(repr(record.metrics["x"].value))
+    for first, second in (values, values[::-1]):
+        told.add(repr(Column(array("q", [1, 1]), array("q", [5, 5]), array("d", [first, second])).last().value))
+    assert told == {repr(values[0])}
