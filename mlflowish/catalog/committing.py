@@ -76,7 +76,7 @@ class Known(Protocol):
     def advance(self) -> View: ...
     def take(self, commit: Commit) -> View: ...
     def is_recent(self) -> bool: ...
-    def require_last(self, view: View) -> None: ...
+    def require_last(self, view: View, tip: Tip) -> None: ...
     def is_void(self, slot: int, record: bytes) -> bool | None: ...
     def record_at(self, slot: int) -> Commit | None: ...
 
@@ -154,13 +154,13 @@ class Committer:
         """One record with all of the batch that agree with the head and with each other; who conflicts ends, who only
         conflicts with a neighbour stays for the next record."""
         try:
-            if self._known.log.is_near:  # else it is looked for after a pause only: it costs a round trip
-                self._known.require_last(self._known.view())
             if not self._known.is_recent():
                 self._known.advance()  # or the slot after what is known may have been cleaned away long ago
             self._find_attempted(batch)
             view = self._known.view()
             tip = view.tip()  # what they are checked against is what the record follows, whatever is learned meanwhile
+            if self._known.log.is_near:  # else it is looked for after a pause only: it costs a round trip
+                self._known.require_last(view, tip)
             self._commit_chosen(_choose([one for one in batch if not one.is_done], view, tip), view, tip)
         except (StorageError, IntegrityError, CapabilityError, FormatVersionError) as error:
             for one in batch:

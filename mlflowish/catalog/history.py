@@ -20,7 +20,7 @@ from mlflowish.catalog.log import WINDOW, Log
 from mlflowish.catalog.mended import MendedBase, StateOf
 from mlflowish.catalog.record import Commit, previous_in, record_hash, record_path
 from mlflowish.catalog.segments import Files
-from mlflowish.catalog.view import Base, Empty, Snapshot, View
+from mlflowish.catalog.view import Base, Empty, Snapshot, Tip, View
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
 from mlflowish.storage.base import Storage
 
@@ -78,7 +78,7 @@ class History:
         """Up to where no record is, and no floor says that there was one."""
         is_open, view = self._view is not None, self._view or self._open()
         if is_open and not self.is_recent():
-            self.require_last(view)
+            self.require_last(view, view.tip())
         while True:
             view = self._read_on(view)
             floor = self.floors.look(even_if_fresh=not self.is_recent())
@@ -184,14 +184,14 @@ class History:
             return previous_in(after) != hash_
         return None if self.log.raw(slot) is None else True
 
-    def require_last(self, view: View) -> None:
+    def require_last(self, view: View, tip: Tip) -> None:
         """IntegrityError if the newest record that was read is not there any more: what would follow it is read by
         nobody."""
-        slot = view.head
-        if not view.commits or slot <= self.floors.newest.slot:
+        slot = tip.slot
+        if view.commit_at(slot) is None or slot <= self.floors.newest.slot:
             return
         found = self.log.raw(slot)
-        if found is not None and record_hash(found) == view.hash:
+        if found is not None and record_hash(found) == tip.hash:
             return
         if slot > self.floors.look(even_if_fresh=True).slot:
             what = "is not there any more" if found is None else "is another one now"

@@ -390,3 +390,27 @@ def test_what_another_thread_learns_while_a_record_is_made_is_checked_as_well(st
     catalog.transact(add)
     assert catalog.snapshot().get("n") == 2
     assert [commit.transactions[0].reads for commit in catalog.log()] == [{"n": -1}, {"n": 0}]
+
+
+def test_another_thread_may_learn_of_later_records_while_the_last_one_is_looked_for(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record was taken for another one, as in a store that was restored from a backup."""
+    catalog = Catalog(storage)
+    catalog.transact(lambda tx: tx.put("n", 1))
+    read, has_met = catalog.history.log.raw, []
+
+    def raw(slot: int) -> bytes | None:
+        found = read(slot)
+        if slot == 0 and not has_met:
+            has_met.append(slot)
+            Catalog(storage).transact(lambda tx: tx.put("m", 1))
+            thread = threading.Thread(target=catalog.refresh)
+            thread.start()
+            thread.join()
+        return found
+
+    monkeypatch.setattr(catalog.history.log, "raw", raw)
+    catalog.transact(lambda tx: tx.put("k", 1))
+    assert has_met or not catalog.history.log.is_near
+    assert dict(catalog.snapshot().scan()) == {"k": 1, "m": 1, "n": 1}
