@@ -23,7 +23,7 @@ from mlflowish.hashing.library import library_edge
 from mlflowish.hashing.opaque import is_immutable
 from mlflowish.hashing.overlay import NOT_LITERAL, literal_of
 from mlflowish.hashing.packages import realm_of_loaded, realm_of_module
-from mlflowish.hashing.plain import plain_digest
+from mlflowish.hashing.plain import CONTAINERS, plain_digest
 from mlflowish.hashing.scopes import bound_in
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # More than this is a table that comes with the library, too long to look at in every call.
 _MAX_ITEMS = 1_000
+_SIZED = CONTAINERS | {str, bytes}  # of plain data; nothing else is asked, it may answer anything
 # How an interpreter was started and found its modules; what its caller made of that is read elsewhere.
 _PLACES = frozenset({("sys", "path"), ("sys", "modules"), ("sys", "path_importer_cache")})
 
@@ -47,7 +48,7 @@ def data_edge(walk: Walk, holder: Any, name: str, found: Any, rest: tuple[str, .
         return walk.edge(found, label) if rest and project_function(found) else b""
     if (name.startswith("__") and name.endswith("__")) or (getattr(holder, "__name__", ""), name) in _PLACES:
         return b""
-    if (hasattr(type(found), "__len__") and len(found) > _MAX_ITEMS) or _is_place(found):
+    if _is_long(found) or _is_place(found):
         return b""
     digest = plain_digest(found)
     if digest is None:
@@ -99,10 +100,14 @@ def _patches(walk: Walk, holder: Any, label: str) -> bytes:
     return bytes(out)
 
 
+def _is_long(value: Any) -> bool:
+    return type(value) in _SIZED and len(value) > _MAX_ITEMS
+
+
 def _set_since(walk: Walk, module: ModuleType, name: str) -> bytes:
     """The value of plain data in a loaded library that is not what the source of the library says."""
     value = module.__dict__.get(name, MISSING)
-    if value is MISSING or (hasattr(type(value), "__len__") and len(value) > _MAX_ITEMS):
+    if value is MISSING or _is_long(value):
         return b""
     now = plain_digest(value)
     file = module.__dict__.get("__file__")

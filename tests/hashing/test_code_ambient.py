@@ -5,6 +5,10 @@ from __future__ import annotations
 import abc
 import contextvars
 import decimal
+import http
+import re
+import signal
+import socket
 import threading
 
 from mlflowish.hashing import fingerprint
@@ -106,3 +110,16 @@ def test_the_precision_of_decimals_counts_for_code_that_uses_them() -> None:
         assert not old.holds()
         assert fingerprint(f).digest != old.digest
     assert old.holds()
+
+
+def test_members_of_enums_of_libraries_are_known_by_their_names() -> None:
+    """Their class has a length, and they have none."""
+
+    def f() -> list[object]:
+        return [signal.SIGKILL, socket.AF_INET, re.IGNORECASE, http.HTTPStatus.OK, http.HTTPStatus.OK.phrase]
+
+    def g() -> list[object]:
+        return [signal.SIGTERM, socket.AF_INET, re.IGNORECASE, http.HTTPStatus.OK, http.HTTPStatus.OK.phrase]
+
+    assert fingerprint(f).holds()
+    assert fingerprint(f).digest == fingerprint(f).digest != fingerprint(g).digest
