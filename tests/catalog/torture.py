@@ -235,6 +235,9 @@ def run(
             if way.cleans:
                 archive += catalog.log(since=archive[-1].slot if archive else -1)
                 clean(catalog.history, keep_s=-1e6, keep_slots=0, untouched_s=UNTOUCHED_S)
+                # What was committed between the two is below the floor now, and too young to have been removed.
+                between = range(archive[-1].slot + 1, catalog.history.floors.newest.slot + 1)
+                archive += [commit for slot in between if (commit := catalog.history.log.read(slot)) is not None]
     finally:
         for worker in workers:
             worker.kill()
