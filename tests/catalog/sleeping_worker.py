@@ -23,7 +23,7 @@ EVERY = 4  # slots of a checkpoint, instead of 64
 def shorten() -> None:
     """Short groups of slots, short minutes: of this process, whichever that is."""
     for module in (checkpoints, history, cleaning):
-        module.EVERY = EVERY  # type: ignore[attr-defined]
+        module.EVERY = EVERY  # type: ignore[attr-defined]  # imported there, not exported
     floors._TRUSTED_S = MINUTE_S
 
 

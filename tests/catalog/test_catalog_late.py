@@ -122,6 +122,6 @@ def test_who_can_no_longer_tell_what_came_between_begins_again(monkeypatch: pyte
         note(tx)
         assert storage.arrive()
         for number in range(130):
-            handle.transact(lambda other, number=number: other.put("other", number))  # type: ignore[misc]
+            handle.transact(lambda other, number=number: other.put("other", number))  # type: ignore[misc]  # a lambda with a default
     assert handle.transact(note, id=given_id) is None
     assert len([*handle.snapshot().scan("note/")]) == 1

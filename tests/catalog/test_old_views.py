@@ -61,7 +61,7 @@ class Sleeper:
 
 @pytest.fixture(params=[MemoryStorage, FarStorage], ids=["near", "far"])
 def storage(request: pytest.FixtureRequest) -> Storage:
-    return request.param(f"old-{uuid.uuid4().hex}")  # type: ignore[no-any-return]
+    return request.param(f"old-{uuid.uuid4().hex}")  # type: ignore[no-any-return]  # one of the two classes
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def fill(catalog: Catalog, count: int) -> None:
 def fill_unevenly(catalog: Catalog) -> None:
     """128 commits, the first 64 so large that their checkpoint is not merged into the next."""
     for number in range(64):
-        catalog.transact(lambda tx, number=number: tx.put(f"large/{number}", "x" * 200))  # type: ignore[misc]
+        catalog.transact(lambda tx, number=number: tx.put(f"large/{number}", "x" * 200))  # type: ignore[misc]  # a lambda with a default
     fill(catalog, 64)
 
 
@@ -276,7 +276,7 @@ def test_a_commit_into_a_slot_that_was_cleaned_away_is_taken_back_whatever_was_a
         increment(sleeper.catalog)
     except StorageError as error:  # the client of a bucket may have sent it twice, and the first have been cleaned away
         assert type(storage) is FarStorage
-        assert "nobody can tell" in error.message  # noqa: PT017
+        assert "nobody can tell" in error.message  # noqa: PT017  it need not be raised
         increment(sleeper.catalog)
     assert not plan.left
     assert Catalog(storage).snapshot().get("mine") == 1
@@ -394,7 +394,7 @@ class Late(FarStorage):
         self.on_their_way: list[tuple[str, bytes]] = []
         self.is_slow = False
 
-    def put_if_absent(self, path: str, data: bytes) -> bool:  # type: ignore[override]
+    def put_if_absent(self, path: str, data: bytes) -> bool:  # type: ignore[override]  # bytes only: what the catalog puts
         if self.is_slow and path.startswith("catalog/log"):
             if not self.on_their_way:
                 self.on_their_way.append((path, bytes(data)))

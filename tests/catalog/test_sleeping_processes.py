@@ -106,7 +106,7 @@ def test_a_process_that_was_stopped_anywhere_goes_on_right_after_a_cleaning(stor
             if is_stopped(process):
                 slept += 1
                 fill(catalog, 9)
-                time.sleep(sleeping_worker.MINUTE_S * 1.1)
+                time.sleep(sleeping_worker.MINUTE_S * 1.1)  # what the stopped one saw is older than it may trust
                 cleaning.clean(catalog.history, keep_s=-1.0, keep_slots=0, untouched_s=0.0)
                 os.kill(process.pid, signal.SIGCONT)
             found = answer(process)

@@ -278,7 +278,7 @@ def test_a_writer_without_work_asks_for_nothing(bucket: BucketStorage, open_jour
     for number in range(2, 6):
         journals.append(key_of(number), b"more")
         journals.flush()
-    time.sleep(0.3)
+    time.sleep(0.3)  # as above: that nothing comes cannot be waited for
     assert bucket.requests == {"put_if_absent": 4}
 
 

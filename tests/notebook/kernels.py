@@ -77,6 +77,6 @@ class Notebook:
             self._client.start_channels()
             self._client.wait_for_ready(timeout=TIMEOUT_S)
             self.run("import mlflowish as mf")
-        except BaseException:
+        except BaseException:  # whatever it is, an interrupt too: a kernel that nobody has would go on
             self.close()
             raise

@@ -27,7 +27,7 @@ def test_a_model_that_was_registered_is_there_whatever_is_collected_beside_it(tm
     while done < rounds or not deleted:
         which = chance.randrange(len(workers))
         first = workers[which].line()  # it has done something
-        time.sleep(chance.random() * 0.5)
+        time.sleep(chance.random() * 0.5)  # killed at any instant of what it does next
         lines = [first, *workers[which].kill()]
         if doing[which] == "collect":
             deleted += sum(lines)

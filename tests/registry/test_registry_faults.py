@@ -246,7 +246,8 @@ def test_a_deletion_that_arrives_when_the_same_bytes_are_needed_again_takes_noth
             collect(open_on(storage))
         store = open_on(inner)
         ref = store.objects.put(b"of nobody")
-        store.catalog.transact(lambda tx, ref=ref: tx.put("mine", {"refs": [[ref.name, ref.size_bytes]]}))  # type: ignore[misc]
+        with store.catalog.transaction() as tx:
+            tx.put("mine", {"refs": [[ref.name, ref.size_bytes]]})
         storage.arrive()
         assert inner.get(ref.path) == b"of nobody", call
         require_whole(inner).close()
