@@ -70,7 +70,7 @@ def load_model(
     from mlflowish.store import as_store
 
     if isinstance(name, str) and is_logged(name):
-        return logged(as_store(store), name).load(allow_pickle=allow_pickle, trusted=trusted, into=into)
+        return logged(as_store(store), name)[0].load(allow_pickle=allow_pickle, trusted=trusted, into=into)
     model, selector = target(name, stage=stage, version=version, alias=alias)
     found = resolved(as_store(store), model, selector)
     return found.load(allow_pickle=allow_pickle, trusted=trusted, into=into)

@@ -26,7 +26,7 @@ from mlflowish.registry.names import (
 from mlflowish.registry.records import VersionRecord
 from mlflowish.registry.registered import ModelVersion, version_from, version_of
 from mlflowish.registry.rules import NONE
-from mlflowish.registry.run_models import is_logged, logged, run_named_in
+from mlflowish.registry.run_models import is_logged, logged
 from mlflowish.registry.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _origin(store: Store, model: Any, **options: Any) -> Origin:
         options |= {name: value for name, value in told.items() if options[name] is None}
         model = model.model
     if isinstance(model, str) and is_logged(model):
-        model, run_id = logged(store, model), run_named_in(store, model)
+        model, run_id = logged(store, model)
     elif isinstance(model, str) and model.startswith(SCHEME):
         name, selector = target(model)
         shelf = Shelf(reading(store), name)

@@ -18,24 +18,19 @@ def is_logged(address: str) -> bool:
     return address.startswith(RUNS)
 
 
-def logged(store: Store, address: str) -> StoredModel:
-    """The model of a run that `runs:/<run id>/<name>` names. NotFoundError says which there are."""
+def logged(store: Store, address: str) -> tuple[StoredModel, str]:
+    """The model of a run that `runs:/<run id>/<name>` names, and the id of the run. NotFoundError says which there
+    are."""
     from mlflowish.models import open_model
     from mlflowish.tracking import read_run
 
     run_id, _, name = address.removeprefix(RUNS).partition("/")
     if not name:
         raise InvalidInputError(f"A model of a run is named runs:/<run id>/<name>, found {address!r}", found=address)
-    models = {model.name: model for model in read_run(store, run_id).models}
+    run = read_run(store, run_id)
+    models = {model.name: model for model in run.models}
     if name not in models:
         near = nearest(name, models, limit=3)
         hint = f"; it has {', '.join(near)}" if near else ": it has none"
         raise NotFoundError(f"Run {run_id} has no model {name!r}{hint}", name=name, near=near)
-    return open_model(store, models[name].manifest)
-
-
-def run_named_in(store: Store, address: str) -> str:
-    """The id of the run in such an address."""
-    from mlflowish.tracking import read_run
-
-    return read_run(store, address.removeprefix(RUNS).partition("/")[0]).run_id
+    return open_model(store, models[name].manifest), run.run_id
