@@ -59,7 +59,7 @@ def demo(edit: bool, location: Location, as_json: bool) -> None:
 def _plain_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, Any]:
     say = _Speaker(quiet)
     file = _copy(folder / "original")
-    say.line(f"[bold]mlflowish demo[/] on {location.open().url}")
+    say.line(f"[bold]mlflowish demo[/] on {location.shown}")
     first = _run(file, location)
     say.table("First run", first)
     second = _run(file, location)
@@ -71,14 +71,14 @@ def _plain_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, A
     )
     say.line("Next: [bold]mlflowish demo --edit[/] changes a helper and shows what runs again, and why.")
     _require_read_back(second)
-    return {"store": location.url, "runs": [first.document(), second.document()], "seconds_saved": saved}
+    return {"store": location.shown, "runs": [first.document(), second.document()], "seconds_saved": saved}
 
 
 def _edited_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, Any]:
     say = _Speaker(quiet)
     original, edited = _copy(folder / "original"), _copy(folder / "edited")
     diff = _edit(edited)
-    say.line(f"[bold]mlflowish demo --edit[/] on {location.open().url}")
+    say.line(f"[bold]mlflowish demo --edit[/] on {location.shown}")
     first = _run(original, location)
     say.table("Before the edit", first)
     say.line("[bold]The edit:[/] a helper that [bold]features[/] calls, and a comment in [bold]split[/].")
@@ -91,7 +91,7 @@ def _edited_demo(folder: Path, location: Location, *, quiet: bool) -> dict[str, 
     say.line(f"Accuracy {first.accuracy:.1%} before, {second.accuracy:.1%} after.")
     _tidy(location, before=first, after=second)
     return {
-        "store": location.url,
+        "store": location.shown,
         "edit": diff,
         "runs": [first.document(), second.document()],
         "ran_again": ran,

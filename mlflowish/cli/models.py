@@ -114,7 +114,7 @@ def _naming_commands(location: Location, name: str, number: int, stage: str) -> 
     try:
         yield
     except (AlreadyExistsError, StateError) as error:
-        place = ["--store", location.url] if location.is_named else []
+        place = ["--store", location.shown] if location.is_named else []
         command = shlex.join(["mlflowish", "promote", name, str(number), stage, "--request", *place])
         advice = {
             "needs approval": f"Ask for it: {command}",

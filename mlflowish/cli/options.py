@@ -45,6 +45,11 @@ class Location:
         _require_store(self.open())
 
     @property
+    def shown(self) -> str:
+        """The URL as it may be printed: without a password."""
+        return self.open().url
+
+    @property
     def is_memory(self) -> bool:
         """Does it live and die with this process?"""
         return self.url.startswith("memory:")

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from command_runs import Runner
 
+from mlflowish.cli.models import _naming_commands
+from mlflowish.cli.options import Location
+from mlflowish.errors import StateError
+
 SCRIPT = """
 import mlflowish as mf
 
@@ -114,6 +118,15 @@ def test_refusals_name_the_option_to_give(stocked: Runner, tmp_path: Path) -> No
         in stocked("promote", "churn", "2", "production", "--keep-existing").err
     )
     assert stocked(*PROMOTE, "--approve", "--reject").code == 2
+
+
+def test_a_command_that_is_proposed_has_no_password_of_the_store() -> None:
+    location = Location("s3://key:topsecret@bucket/x", {}, is_named=True)
+    refused = StateError("no", refused="needs approval", what="It needs approval")
+    with pytest.raises(StateError) as caught, _naming_commands(location, "fraud", 1, "production"):
+        raise refused
+    assert "--store s3://key@bucket/x" in caught.value.message
+    assert "topsecret" not in caught.value.message + repr(caught.value.data)
 
 
 def test_a_request_is_listed_rejected_and_taken_back(stocked: Runner) -> None:
