@@ -155,21 +155,12 @@ class Transaction:
             self.read(EPOCH)
         for ref in refs:
             # The order matters: the epoch, then the dead, then what is there. A later doom changes what was read.
-            if self.read(DEAD + ref.name) is not None or self._is_doomed(ref.name):
-                raise ConflictError(
-                    f"The object {ref.name} was given up by a garbage collection: store it again and refer to the name "
-                    "that it gets then",
-                    keys=[],
-                    doomed=[ref.name],
-                )
-            if not is_settled(self._storage, ref):
-                if not _is_there(self._storage, ref):
-                    raise NotFoundError(
-                        f"The object {ref.name} ({ref.size_bytes} bytes) that this transaction refers to is not in "
-                        f"{self._storage.url}. Store it first.",
-                        name=ref.name,
-                    )
-                settle_object(self._storage, ref)
+            self._require_not_doomed(ref)
+            try:
+                self._require_there(ref)
+            except NotFoundError:
+                self._require_not_doomed(ref)  # since that look: given up and deleted
+                raise
             self._refs[ref.name] = ref
 
     def on_commit(self, function: Callable[[], object]) -> None:
@@ -284,6 +275,26 @@ class Transaction:
     def is_open(self) -> bool:
         """Can it still be used?"""
         return self._is_open
+
+    def _require_not_doomed(self, ref: ObjectRef) -> None:
+        if self.read(DEAD + ref.name) is not None or self._is_doomed(ref.name):
+            raise ConflictError(
+                f"The object {ref.name} was given up by a garbage collection: store it again and refer to the name "
+                "that it gets then",
+                keys=[],
+                doomed=[ref.name],
+            )
+
+    def _require_there(self, ref: ObjectRef) -> None:
+        if is_settled(self._storage, ref):
+            return
+        if not _is_there(self._storage, ref):
+            raise NotFoundError(
+                f"The object {ref.name} ({ref.size_bytes} bytes) that this transaction refers to is not in "
+                f"{self._storage.url}. Store it first.",
+                name=ref.name,
+            )
+        settle_object(self._storage, ref)
 
     def _seen(self, key: str) -> Any:
         """What the key holds as far as this transaction has looked already: no look-up of its own, which could
