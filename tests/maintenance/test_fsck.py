@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import stat
 import sys
@@ -16,6 +17,7 @@ from worlds import ALL, check_values, healthy, kept, ramp, small
 
 import mlflowish as mf
 from mlflowish.maintenance import KINDS
+from mlflowish.storage.settling import wait_until_settled
 from mlflowish.testing.faults import At, Fault, FaultyStorage
 
 pytestmark = pytest.mark.filterwarnings("ignore::mlflowish.UncachedWarning")
@@ -32,9 +34,10 @@ def state(root: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The folder of a healthy store that nobody holds."""
+    """The folder of a healthy store that nobody holds, and whose files are all flushed and sealed."""
     with healthy(tmp_path / "s") as store:
         store.close()
+    wait_until_settled()
     return tmp_path / "s"
 
 
@@ -87,8 +90,6 @@ def test_a_quick_check_takes_sealed_files_at_their_word_and_notices_written_ones
     found = path.stat()
     with path.open("r+b") as file:
         file.write(b"?")
-    import os
-
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
     assert mf.fsck(root, quick=True).is_sound
     assert [finding.code for finding in mf.fsck(root).findings] == ["object-damaged"]
