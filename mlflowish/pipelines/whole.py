@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.codecs import describe, encode
-from mlflowish.errors import MlflowishError, UncacheableError
+from mlflowish.errors import MlflowishError, StorageError, UncacheableError
 from mlflowish.pipelines.packing import pack
 from mlflowish.pipelines.passing import VERSION, Passed, look_up, not_for_ever, whole_key
 from mlflowish.pipelines.specs import CALL, MAP, Group
@@ -81,6 +81,7 @@ class Whole:
                 book = self._books.setdefault(number, _Book(group.pipeline))
                 book.reason, names = _steps_of(trace, group)
                 book.epochs = {name: self._epoch(name) for name in names}
+        self._look_for_what_was_forgotten()
         self._books[0].frame = Frame(top.name, key.hex() if key is not None else None)
 
     def _epoch(self, name: str) -> bytes:
@@ -88,6 +89,17 @@ class Whole:
         if name not in self._epochs:
             self._epochs[name] = epoch(self._store, name)
         return self._epochs[name]
+
+    def _look_for_what_was_forgotten(self) -> None:
+        """A result that was removed before an epoch was read must be gone for the look-ups to come: what is known of
+        calls may be older than the epoch, and would be written down as what holds in it, for ever."""
+        if not any(self._epochs.values()):
+            return
+        try:
+            self._store.journals("calls").refresh()
+        except StorageError as error:  # what is known is used, as in any call, and nothing is concluded from it
+            for book in self._books.values():
+                book.reason = book.reason or f"it could not be seen what was forgotten: {error}"
 
     def _pipeline_around(self, number: int) -> int:
         while self._trace.groups[number].is_branch:

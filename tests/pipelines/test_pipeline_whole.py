@@ -116,6 +116,16 @@ def test_a_forgotten_result_is_computed_again(store, how):
     assert pipe.run(3).is_whole_hit
 
 
+@mf.step(ignore=["path"])
+def content(n, path):
+    return Path(path).read_text()
+
+
+@mf.pipeline(executor="serial")
+def reading(n: int, path: str):
+    return content(n, path)
+
+
 def test_results_forgotten_by_another_process_are_computed_again(store, tmp_path):
     module = tmp_path / "forgotten_steps.py"
     module.write_text(
@@ -143,6 +153,21 @@ def test_results_forgotten_by_another_process_are_computed_again(store, tmp_path
     assert python("print(f.pipe.run(1).is_whole_hit, f.pipe.run(1).is_whole_hit)") == "False True"
     assert python("print(f.pipe.run(1).is_whole_hit, f.one.forget())") == "True 2"
     assert python("print(f.pipe.run(1).counts)") == "{'done': 2}"
+
+
+def test_what_another_process_forgot_a_moment_ago_is_not_written_down_for_ever(store, tmp_path, monkeypatch):
+    """An answer about a call is given for a moment without a look, and the epoch of its step was looked at in it."""
+    monkeypatch.setattr("mlflowish.journals.journals.NEWS_S", 3600.0)
+    path = str(tmp_path / "file")
+    Path(path).write_text("one")
+    for _ in range(2):  # the first answer is looked for
+        assert (reading(3, path), content(3, path)) == ("one", "one")
+    with mf.Store(store.url):
+        content.forget(3, path)
+    Path(path).write_text("two")
+    assert reading(3, path) == "two"
+    with mf.Store(store.url):
+        assert (reading(3, path), content(3, path)) == ("two", "two")
 
 
 def test_results_that_gc_evicts_are_computed_again(store):
