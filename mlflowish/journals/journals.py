@@ -125,6 +125,7 @@ class Journals:
         if len(self._expected) >= _MOST_EXPECTED:
             self._expected.clear()
         self._expected.add(key)
+        self._answers.pop(key, None)  # it may say that what was there is removed, which is not all any more
 
     def views(self, key: bytes) -> list[bytes | memoryview]:
         """All payloads known under `key` since the last look (`catch_up`), as they rest: those of segments are not

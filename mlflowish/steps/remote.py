@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from mlflowish.errors import CapabilityError, NotFoundError, ResultGoneError
+from mlflowish.errors import CapabilityError, NotFoundError, ResultGoneError, StorageError
 from mlflowish.executors import Executor, Future
 from mlflowish.executors.packing import Answer, Known, Warned, failed
 from mlflowish.hashing import Fingerprint
@@ -128,14 +128,15 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The arguments of one call as they travel, its key in the driver, what its arguments add to it, and who made
-    what."""
+    """The arguments of one call as they travel, its key in the driver, what its arguments add to it, who made what, and
+    which results of it the driver knows to be removed."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     key: str | None
     token: bytes
     producers: tuple[tuple[int | str, tuple[tuple[Any, str], ...]], ...]
+    removals: tuple[bytes, ...]
 
     @classmethod
     def of(cls, miss: Miss, store: Store) -> Sent:
@@ -154,6 +155,7 @@ class Sent:
             identity.hex,
             identity.token if identity.token[:1] == b"D" else b"",
             tuple((place, made) for place, made in producers if made),
+            store.removals(identity.key) if identity.key is not None else (),
         )
 
     def received(self, store: Store) -> Arguments:
@@ -192,6 +194,10 @@ class Journey:
         frame = Frame(*self.frame) if self.frame is not None else None
         store = _opened_stores.setdefault(self.store, self.store)
         warned: list[str] = []
+        if not store.storage.capabilities.append:
+            # What a bucket's worker knows it would go by for as long as it meets only calls that it knows.
+            with suppress(StorageError):  # out of reach: the calls will tell
+                store.journals("calls").catch_up()
         try:
             with _surrounded(store, self.arounds, frame):
                 outcomes = tuple(self._attempted(sent, store, warned) for sent in self.calls)
@@ -213,6 +219,8 @@ class Journey:
         sent: Sent = pickle.loads(packed) if isinstance(packed, bytes) else packed
         args, kwargs = sent.received(store)
         step, key = _unpacked(self.packed, self.units), sent.key
+        if key is not None and sent.removals:
+            store.hear_of(bytes.fromhex(key), sent.removals)
         try:
             found = find_by_reference(step, args, kwargs)
         except NotFoundError as error:

@@ -221,6 +221,19 @@ class Store:
             forgetting.note(self, records.step_tag(step))
             self.journals("calls").append(key, records.pack_tombstone(entry_ids, records.step_tag(step)))
 
+    def removals(self, key: bytes) -> tuple[bytes, ...]:
+        """The records that remove entries of a key, as far as they are known here: for `hear_of`, elsewhere."""
+        known = self.journals("calls").views(key)
+        return tuple(dict.fromkeys(bytes(payload) for payload in known if payload[:1] == records.TOMBSTONE))
+
+    def hear_of(self, key: bytes, removals: Sequence[bytes]) -> None:
+        """Another process knows these `removals` of a key: what they remove never hits here either, though they may
+        still be on their way."""
+        journals = self.journals("calls")
+        for payload in removals:
+            if payload not in journals.views(key):
+                journals.append(key, payload)
+
     def calls(self, step: str | None = None) -> Iterator[Entry | Event]:
         """Every live entry and every event, of one step or of all, in no order. Reads everything there is."""
         tag = None if step is None else records.step_tag(step)
