@@ -80,7 +80,8 @@ def require_no(problems: list[Problem], schema: pa.Schema) -> None:
 
 
 def names_problems(schema: pa.Schema, names: Any) -> list[Problem]:
-    """Columns that are missing or superfluous."""
+    """Columns that are missing, superfluous, or there twice."""
+    from collections import Counter
     from difflib import get_close_matches
 
     known = schema.names
@@ -98,4 +99,16 @@ def names_problems(schema: pa.Schema, names: Any) -> list[Problem]:
             problems.append(Problem(name, "missing", f"column {name!r} is missing{hint}"))
     for name in superfluous:
         problems.append(Problem(str(name), "superfluous", f"column {name!r} is superfluous"))
+    if len(found) < len(names):
+        for name, count in Counter(names).items():
+            if count > 1 and name in wanted:
+                problems.append(Problem(str(name), "superfluous", f"column {name!r} is there twice"))
     return problems
+
+
+def no_column(field: pa.Field, error: Exception) -> Problem:
+    """What is wrong with values that Arrow has no column for, by the error that says so."""
+    from mlflowish.models.signature import type_text
+
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    return Problem(field.name, "type", f"column {field.name!r} must be {type_text(field.type)}: {reason}")

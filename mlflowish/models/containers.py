@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.models.categories import remembered
-from mlflowish.models.types import normal
+from mlflowish.models.types import UNFIT, normal
 
 _LIBRARIES = {"pandas": "pandas", "polars": "polars", "pyarrow": "arrow", "numpy": "numpy", "torch": "torch"}
 
@@ -52,6 +52,8 @@ def schema_of(data: Any, *, what: str) -> pa.Schema:
     try:
         if is_table(data):
             table = as_table(data)
+            if len(set(table.column_names)) < len(table.column_names):
+                raise ValueError(f"Two columns have the same name: {table.column_names}")
             if table.column_names == [""]:
                 raise ValueError("its one column has no name. Name it, or give it as an array")
             fields = [_field(name, table.column(name)) for name in table.column_names]
@@ -60,7 +62,7 @@ def schema_of(data: Any, *, what: str) -> pa.Schema:
             return pa.schema(fields)
         if container_of(data) is not None:
             return pa.schema([array_field(data)])
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except UNFIT as error:
         raise InvalidInputError(f"No signature can be inferred from these {what}: {error}") from error
     raise InvalidInputError(
         f"No signature can be inferred from {what} of type {type(data).__module__}.{type(data).__qualname__}. "
@@ -151,6 +153,13 @@ def as_numpy(data: Any) -> Any:
             raise TypeError(
                 f"Arrow has no type for {data.dtype}. A model stored without signature and input example takes any"
             ) from error
+    if is_masked(data):
+        if data.dtype.kind != "f":
+            raise InvalidInputError(
+                f"A masked array of {data.dtype} has values that are missing, and no number that says so. Give floats "
+                "with NaN, or a frame."
+            )
+        return data.filled(numpy.nan)
     if hasattr(data, "to_numpy"):
         return data.to_numpy()
     try:
@@ -159,6 +168,11 @@ def as_numpy(data: Any) -> Any:
         raise InvalidInputError(
             f"A {type(data).__name__} of this shape is no array: {str(error)[:200]}. Give rows of the same length."
         ) from error
+
+
+def is_masked(data: Any) -> bool:
+    """Is it a masked array of numpy with a value behind its mask? Libraries look behind it."""
+    return container_of(data) == "numpy" and hasattr(data, "mask") and bool(data.mask.any())
 
 
 def array_of_tensor(array: Any) -> pa.Array:
@@ -191,7 +205,7 @@ def _object_field(array: Any) -> pa.Field:
     try:
         values = pa.array(array.reshape(-1), from_pandas=True)
         kind, is_missing = normal(values.type), bool(values.null_count)
-    except pa.ArrowException:
+    except (pa.ArrowException, OverflowError):
         kind, is_missing = pa.null(), True
     shaped = kind if array.ndim <= 1 else pa.fixed_shape_tensor(kind, array.shape[1:])
     return pa.field("", shaped, nullable=is_missing or kind == pa.null())

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from mlflowish.errors import InvalidInputError
 from mlflowish.models.categories import recoded
-from mlflowish.models.conforming import Problem, names_problems, require_no
+from mlflowish.models.conforming import Problem, names_problems, no_column, require_no
 from mlflowish.models.containers import (
     as_array,
     as_table,
@@ -20,7 +20,7 @@ from mlflowish.models.containers import (
 )
 from mlflowish.models.delivering import MANY, column_in, in_container, pandas_column, with_columns
 from mlflowish.models.signature import type_text
-from mlflowish.models.types import is_number, is_tensor, may_cast, normal
+from mlflowish.models.types import UNFIT, is_number, is_tensor, may_cast, normal, numpy_type
 from mlflowish.models.widening import widened_numbers
 
 
@@ -34,8 +34,7 @@ def conformed_table(schema: pa.Schema, data: Any, container: str) -> Any:
     elif kind in ("dict", "list") and is_table(data):
         table = _python_table(schema, data)
     elif is_table(data):
-        table = as_table(data)
-        require_no(names_problems(schema, table.column_names), schema)
+        table = _arrow_table(schema, data)
     elif kind in ("numpy", "torch", "list"):
         table = _named_array(schema, data)
     else:
@@ -68,6 +67,31 @@ def _no_table(schema: pa.Schema, data: Any) -> InvalidInputError:
     )
 
 
+def _arrow_table(schema: pa.Schema, data: Any) -> pa.Table:
+    try:
+        table = as_table(data)
+    except InvalidInputError:
+        raise
+    except UNFIT as error:
+        require_no(_unfit_columns(schema, data), schema)
+        raise InvalidInputError(f"The data are no table: {str(error)[:200]}") from error
+    require_no(names_problems(schema, table.column_names), schema)
+    return table
+
+
+def _unfit_columns(schema: pa.Schema, data: Any) -> list[Problem]:
+    """What is wrong with data that are no Arrow table, by column."""
+    names = list(data.dtype.names) if is_structured(data) else list(getattr(data, "columns", ()))
+    if problems := names_problems(schema, names):
+        return problems
+    for field in schema:
+        try:
+            as_array(data[field.name])
+        except UNFIT as error:
+            problems.append(no_column(field, error))
+    return problems
+
+
 def _python_table(schema: pa.Schema, data: Any) -> pa.Table:
     """Values of Python take the types of the schema where they can."""
     is_rows = container_of(data) == "list"
@@ -81,9 +105,8 @@ def _python_table(schema: pa.Schema, data: Any) -> pa.Table:
         values = [row.get(field.name) for row in data] if is_rows else data[field.name]
         try:
             columns[field.name] = _whole(_python_column(values, field), field)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            text = f"column {field.name!r} must be {type_text(field.type)}: {str(error).splitlines()[0][:120]}"
-            problems.append(Problem(field.name, "type", text))
+        except UNFIT as error:
+            problems.append(no_column(field, error))
     require_no(problems, schema)
     return columns_table(columns)
 
@@ -97,7 +120,12 @@ def _python_column(values: Any, field: pa.Field) -> pa.Array:
             values = numpy.asarray(values, dtype=kind.value_type.to_pandas_dtype())
         return as_array(values, nan_is_missing=True)
     is_missing = not pa.types.is_floating(kind)
-    found = as_array(values, nan_is_missing=is_missing)
+    try:
+        found = as_array(values, nan_is_missing=is_missing)
+    except OverflowError:  # beyond int64, which Arrow takes whole numbers of Python for
+        if kind != pa.uint64() or not all(value is None or type(value) is int for value in values):
+            raise
+        return as_array(values, kind)
     # Of Python's own types only floats say nothing of their width; booleans are no numbers, numbers no texts.
     return as_array(values, kind, nan_is_missing=is_missing) if _same_family(found.type, kind) else found
 
@@ -117,11 +145,19 @@ def _named_array(schema: pa.Schema, data: Any) -> pa.Table:
     array = as_numpy(data)
     if array.ndim != 2 or array.shape[1] != len(schema):
         shape = "x".join(map(str, array.shape)) or "() (a single value)"
-        columns = "1 column" if len(schema) == 1 else f"{len(schema)} columns"
+        wanted = "1 column" if len(schema) == 1 else f"{len(schema)} columns"
         hint = "" if array.ndim == 2 else "; give two dimensions, a row for each prediction"
-        text = f"an array of shape {shape} was given for {columns}{hint}"
-        require_no([Problem(schema.names[0], "shape", text)], schema)
-    return pa.table({name: pa.array(array[:, place]) for place, name in enumerate(schema.names)})
+        text = f"an array of shape {shape} was given for {wanted}{hint}"
+        require_no([Problem(schema.names[0] if schema.names else "", "shape", text)], schema)
+    problems: list[Problem] = []
+    columns: dict[str, pa.Array] = {}
+    for place, field in enumerate(schema):
+        try:
+            columns[field.name] = pa.array(array[:, place])
+        except UNFIT as error:
+            problems.append(no_column(field, error))
+    require_no(problems, schema)
+    return pa.table(columns)
 
 
 def _cast_table(schema: pa.Schema, table: pa.Table) -> pa.Table:
@@ -174,9 +210,6 @@ def _cast_tensor(chunk: pa.Array, wanted: pa.DataType) -> pa.Array:
 def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
     """A pandas frame stays one: only columns that must be cast are made anew."""
     require_no(names_problems(schema, data.columns), schema)
-    if data.columns.duplicated().any():
-        name = str(data.columns[data.columns.duplicated()][0])
-        require_no([Problem(name, "superfluous", f"column {name!r} is there twice")], schema)
     problems: list[Problem] = []
     changed: dict[str, Any] = {}
     exact = _exact_columns(schema, data)
@@ -187,7 +220,12 @@ def _conformed_pandas(schema: pa.Schema, data: Any) -> Any:
         if field.name in exact:
             continue
         column = data[field.name]
-        array = pa.chunked_array([pa.Array.from_pandas(column)])
+        try:
+            array = pa.chunked_array([pa.Array.from_pandas(column)])
+        except UNFIT as error:
+            if field.type != pa.null():  # else of any type, also of one that Arrow does not have
+                problems.append(no_column(field, error))
+            continue
         cast = _cast(_whole(array, field), field, problems)
         if cast is not array or _is_masked_number(column, cast):
             changed[field.name] = pandas_column(cast).set_axis(data.index)
@@ -219,7 +257,7 @@ def _exact_columns(schema: pa.Schema, data: Any) -> set[str]:
         if not isinstance(dtype, numpy_dtype) or dtype.kind not in "iufb":
             continue
         if dtype not in arrow:
-            arrow[dtype] = pa.from_numpy_dtype(dtype)
+            arrow[dtype] = numpy_type(dtype)
         if arrow[dtype] == field.type:
             exact.add(field.name)
             if dtype.kind == "f" and not field.nullable:

@@ -26,6 +26,7 @@ _PRIMITIVE = {
     "date64": pa.date64(),
 }
 _NAMES = {kind: name for name, kind in _PRIMITIVE.items()}
+UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)  # values that Arrow has no array for
 _UNITS = ("s", "ms", "us", "ns")
 _DEEPEST = 32
 _LARGEST_DIMENSION = 1 << 40
@@ -55,6 +56,14 @@ def normal(kind: pa.DataType) -> pa.DataType:
 def is_tensor(kind: pa.DataType) -> bool:
     """Is each value of this type an array of one fixed shape?"""
     return isinstance(kind, pa.FixedShapeTensorType)
+
+
+def numpy_type(dtype: Any) -> pa.DataType | None:
+    """The type of numpy's numbers; None for those that Arrow does not have (complex, wider than 64 bits)."""
+    try:
+        return pa.from_numpy_dtype(dtype)
+    except pa.ArrowNotImplementedError:
+        return None
 
 
 def is_number(kind: pa.DataType) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlflowish.models.types import may_cast
+from mlflowish.models.types import may_cast, numpy_type
 
 
 def widened_numbers(schema: pa.Schema, data: Any, exact: Collection[str]) -> tuple[Any, set[str]]:
@@ -50,9 +50,9 @@ def _alike(schema: pa.Schema, data: Any, exact: Collection[str]) -> dict[tuple[A
 
 
 def _is_wider(dtype: Any, wanted: pa.DataType) -> bool:
-    given = pa.from_numpy_dtype(dtype)
+    given = numpy_type(dtype)
     is_number = pa.types.is_integer(wanted) or pa.types.is_floating(wanted)
-    return bool(is_number and given != wanted and may_cast(given, wanted))
+    return bool(is_number and given is not None and given != wanted and may_cast(given, wanted))
 
 
 def _is_lossy(block: Any, dtype: Any, wanted: pa.DataType) -> Any:

@@ -308,3 +308,80 @@ def test_a_wide_frame_is_widened_as_each_of_its_columns_is(monkeypatch, given, w
     at_once = outcome()
     monkeypatch.setattr("mlflowish.models.tables.MANY", 10**9)
     assert at_once == outcome()
+
+
+def refused(example, data, **options):
+    """What is said of data that a model does not take, as (column, kind)."""
+    with pytest.raises(mf.InvalidInputError) as error:
+        asked(example, data, **options)
+    return [(problem.column, problem.kind) for problem in error.value.problems]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, "x"], [1.0, object()], [1j, 2j], [10**30, 1], np.ones(2, np.longdouble)],
+    ids=["mixed", "object", "complex", "beyond 64 bits", "long double"],
+)
+def test_what_arrow_has_no_column_for_is_refused_by_its_column(values):
+    frame = pd.DataFrame({"a": values, "b": [1.0, 2.0]})
+    table = {"a": [1, 2], "b": [0.5, 1.0]}
+    for example in (pd.DataFrame(table), pl.DataFrame(table), pa.table(table)):
+        assert refused(example, frame) == [("a", "type")]
+    assert refused(pd.DataFrame(table), frame.to_numpy())[0] == ("a", "type")
+    wide = {f"c{number}": [1.0, 2.0] for number in range(60)}
+    assert refused(pd.DataFrame(wide), pd.DataFrame(wide | {"c7": values})) == [("c7", "type")]
+    with pytest.raises(mf.InvalidInputError, match="No signature can be inferred"):
+        mf.infer_signature(frame)
+    given = asked(pd.DataFrame(table | {"a": [None, None]}), frame)  # shown nothing but missing values: any type
+    assert given.a.tolist() == list(values)
+
+
+def test_a_column_that_an_arrow_table_has_twice_is_named():
+    table = pa.table([[1], [2], [3.0]], names=["a", "a", "b"])
+    assert refused(pd.DataFrame({"a": [1], "b": [0.5]}), table) == [("a", "superfluous")]
+    with pytest.raises(mf.InvalidInputError, match="Two columns have the same name"):
+        mf.infer_signature(table)
+
+
+def test_whole_numbers_of_python_may_be_as_large_as_the_column():
+    example = pd.DataFrame({"n": np.array([1], "uint64")})
+    for data in ([{"n": 2**64 - 1}], {"n": [2**64 - 1]}):
+        assert asked(example, data).n.tolist() == [2**64 - 1]
+    for wrong in (2**64, -1, 2.0**63, True, "1"):
+        assert refused(example, [{"n": wrong}, {"n": 2**63}]) == [("n", "type")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.array([[1, "x"]], dtype=object),
+        [[1, object()]],
+        np.array([("x", 1)], dtype=[("a", "O"), ("b", "i4")]),
+        pl.DataFrame({"a": [1], "b": ["x"]}),
+        pd.DataFrame({"a": [1j], "b": [1.0]}),
+        np.array([[1j, 1.0]]),
+    ],
+    ids=["objects", "rows", "structured", "polars", "pandas", "complex"],
+)
+def test_what_is_no_number_is_refused_for_an_array_of_numbers(data):
+    assert refused(np.ones((1, 2)), data) == [("", "type")]
+
+
+def test_numbers_of_several_kinds_are_an_array_of_numbers():
+    mixed = np.array([[1, True], [np.bool_(False), np.float32(3)]], dtype=object)
+    assert asked(np.ones((1, 2)), mixed).tolist() == mixed.tolist()
+    assert refused(np.ones((1, 2)), np.array([[1, True], [None, 2]], dtype=object)) == [("", "nulls")]
+
+
+def test_what_a_mask_hides_is_missing():
+    masked = np.ma.masked_array([[1.0, 2.0]], mask=[[True, False]])
+    frame = pd.DataFrame({"a": [1.0, None], "b": [1.0, 2.0]})
+    for given in (asked(frame, masked).to_numpy(), asked(np.ones((1, 2)), masked)):
+        assert (np.isnan(given[0, 0]), given[0, 1]) == (True, 2.0)
+    with pytest.raises(mf.InvalidInputError, match="masked array of int64"):
+        asked(np.ones((1, 2)), np.ma.masked_array([[1, 2]], mask=[[True, False]]))
+
+
+def test_a_model_of_no_columns_says_so():
+    with pytest.raises(mf.InvalidInputError, match=r"an array of shape 3x2 was given for 0 columns"):
+        asked(pd.DataFrame(index=range(3)), np.ones((3, 2)))
