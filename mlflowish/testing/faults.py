@@ -17,13 +17,14 @@ mlflowish.errors.StorageError: Planned fault fail_after at call 1 put_if_absent 
 
 from __future__ import annotations
 
+import contextvars
 import enum
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -108,6 +109,37 @@ class Seeded:
     def __call__(self, call: Call) -> Fault | None:
         chance = random.Random(f"{self.seed}/{call.number}")
         return chance.choice(self.faults) if chance.random() < self.rate else None
+
+
+class Meanwhile:
+    """No fault: before each of some calls, what others do in the meantime, whole and in a context of its own. For all
+    interleavings of two operations, of which the one is done while the other is stopped:
+
+    >>> from mlflowish.storage import MemoryStorage
+    >>> inner = MemoryStorage("doc-meanwhile")
+    >>> storage = FaultyStorage(inner, Meanwhile({2}, lambda: inner.put("a", b"theirs")))
+    >>> storage.put("a", b"ours"), storage.get("a")
+    (None, b'theirs')
+    """
+
+    def __init__(self, numbers: Collection[int], act: Callable[[], object]) -> None:
+        self.met: list[Call] = []
+        self._left, self._act = set(numbers), act
+        self._is_over = False
+        self._lock = threading.RLock()
+
+    def __call__(self, call: Call) -> Fault | None:
+        with self._lock:
+            if call.number in self._left and not self._is_over:
+                self._left.remove(call.number)
+                self.met.append(call)
+                contextvars.Context().run(self._act)
+        return None
+
+    def end(self) -> None:
+        """From now on nothing happens: a thread that the operation has left behind may still call the storage."""
+        with self._lock:
+            self._is_over = True
 
 
 _WRITES = frozenset({"put_if_absent", "put", "stage.write", "stage.commit", "open_append", "append.write"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 from registry_changes import (
@@ -22,30 +21,17 @@ from registry_changes import (
 
 import mlflowish as mf
 from mlflowish.storage import Storage
-from mlflowish.testing.faults import Call, Fault, FaultyStorage
+from mlflowish.testing.faults import FaultyStorage, Meanwhile
 
 
-@dataclass
-class CollectedAt:
-    """No fault: before some calls, whole collections."""
-
-    inner: Storage
-    numbers: frozenset[int]
-    times: int = 1
-    met: list[Call] = field(default_factory=list)
-
-    def __call__(self, call: Call) -> Fault | None:
-        if call.number in self.numbers:
-            self.met.append(call)
-            for _ in range(self.times):
-                store = open_on(self.inner)
-                collect(store)
-                store.close()
-        return None
+def collect_by_another(inner: Storage) -> None:
+    store = open_on(inner)
+    collect(store)
+    store.close()
 
 
 def require_made(
-    change: Callable[[mf.Store], None], make: Callable[[], Storage], places: Callable[[int], set[int]], times: int = 1
+    change: Callable[[mf.Store], None], make: Callable[[], Storage], places: Callable[[int], set[int]]
 ) -> None:
     """The change, once for each of its calls, with collections at `places` of the number of that call."""
     template = make()
@@ -54,7 +40,7 @@ def require_made(
     calls, after = calls_of(change, done), state_of(open_on(done))
     for call in calls:
         inner = copied(template, make())
-        plan = CollectedAt(inner, frozenset(places(call.number)), times)
+        plan = Meanwhile(places(call.number), lambda inner=inner: collect_by_another(inner))  # type: ignore[misc]
         change(open_on(FaultyStorage(inner, plan)))
         assert state_of(require_whole(inner)) == after, plan.met
 
