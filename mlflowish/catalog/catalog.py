@@ -25,7 +25,7 @@ from mlflowish.catalog.plain import decode, plain_copy, restored
 from mlflowish.catalog.record import Commit
 from mlflowish.catalog.transaction import ID, Transaction, id_key, require_id
 from mlflowish.catalog.view import Snapshot, View, newest
-from mlflowish.errors import ConflictError, InvalidInputError, NotFoundError
+from mlflowish.errors import ConflictError, InvalidInputError, MlflowishError, NotFoundError
 from mlflowish.storage.base import Storage
 
 T = TypeVar("T")
@@ -124,9 +124,10 @@ class Catalog:
     ) -> T:
         """Call `function(tx)` and commit what it did; durable when this returns its result.
 
-        If what it read was changed meanwhile, it is called again, on the new state: it must have no effects of its own
-        but through `tx` (`tx.on_commit` for those). ConflictError after many tries in vain. With an `id` that is in the
-        log already nothing is done, and the recorded result (plain data; else None) is returned.
+        If what it read was changed meanwhile, or was cleaned away before it was read, it is called again, on the new
+        state: it must have no effects of its own but through `tx` (`tx.on_commit` for those). ConflictError after many
+        tries in vain. With an `id` that is in the log already nothing is done, and the recorded result (plain data;
+        else None) is returned.
         """
         for attempt in range(_MOST_TRIES):
             with self._my_turn(attempt):
@@ -139,7 +140,11 @@ class Catalog:
                     self.remember(tx, tx.given_id, result)
                     self._commit(tx)
                 except Conflict as conflict:
-                    last = conflict.error
+                    last: MlflowishError = conflict.error
+                except NotFoundError as error:
+                    if not tx.is_cleaned_away:
+                        raise
+                    last = error
                 else:
                     return result
                 finally:
@@ -215,10 +220,14 @@ class Catalog:
 
         It happens by itself every 64 slots.
         """
-        slot = last_boundary(self.history.advance().head)
-        if slot >= 0 and self.history.view().base.slot < slot:
-            self.history.checkpoint(slot)
-        return slot
+        while True:
+            slot = last_boundary(self.history.advance().head)
+            try:
+                if slot >= 0 and self.history.view().base.slot < slot:
+                    self.history.checkpoint(slot)
+            except NotFoundError:
+                continue  # others have gone on, and have cleaned beyond it: there is a newer one
+            return slot
 
     def clean(self, *, keep_s: float = KEEP_S, keep_slots: int = KEEP_SLOTS) -> Cleaned:
         """Remove records of the log that are older than both limits, and what only they needed.

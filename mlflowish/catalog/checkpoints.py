@@ -4,7 +4,7 @@ or damaged, and nothing else: the log is the truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from blake3 import blake3
@@ -15,6 +15,7 @@ from mlflowish.catalog.segments import FileRef, Files, Run, lookup_in_run, merge
 from mlflowish.catalog.view import Base, Row, View, Written
 from mlflowish.errors import IntegrityError, NotFoundError
 from mlflowish.storage.base import Storage
+from mlflowish.storage.replacing import put_durably
 
 EVERY = 64  # slots: a checkpoint is of the last slot of such a group, so that it is found without a listing
 _FACTOR = 4  # a run is merged into the next one unless that is larger by more than this
@@ -109,13 +110,32 @@ def write_checkpoint(storage: Storage, files: Files, view: View, slot: int) -> C
     except IntegrityError:  # the one before it is damaged
         runs = None
     if runs is None:
-        runs = (write_run(storage, slot, view.scan("", slot)),)
+        runs = (write_run(storage.put_if_absent, slot, view.scan("", slot)),)
     runs = tuple(run for run in runs if run)
     made = Checkpoint(files, slot, commit.hash, commit.time_s, runs)
     if storage.put_if_absent(checkpoint_path(slot), encode_checkpoint(made)):
         return made
     stored = try_checkpoint(storage, files, slot)
     return stored if stored is not None and stored.hash == made.hash else made
+
+
+def replace_checkpoint(
+    storage: Storage, files: Files, slot: int, hash_: str, time_s: float, rows: Iterable[Row]
+) -> Checkpoint:
+    """Store a state over a checkpoint that is damaged, all of it in files of its own.
+
+    Nothing is removed, and whoever does this writes the same bytes. So it harms nobody who comes late: a process that
+    was stopped on its way, while others have done the same and cleaned the log below it. One that was about to remove
+    what is damaged would remove the good one, and all that the state stands on.
+    """
+
+    def put(path: str, data: bytes) -> None:
+        put_durably(storage, path, data)
+
+    run = write_run(put, slot, rows)
+    made = Checkpoint(files, slot, hash_, time_s, (run,) if run else ())
+    put(checkpoint_path(slot), encode_checkpoint(made))
+    return made
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -145,7 +165,7 @@ def _merged_runs(storage: Storage, files: Files, view: View, slot: int) -> tuple
         taken += 1
     rest = base.runs[taken:]
     sources = [iter(changes), *(scan_run(files, run, "") for run in base.runs[:taken])]
-    return (write_run(storage, slot, merged(sources, with_deletions=bool(rest))), *rest)
+    return (write_run(storage.put_if_absent, slot, merged(sources, with_deletions=bool(rest))), *rest)
 
 
 def _size_bytes(run: Run) -> int:

@@ -21,15 +21,13 @@ from mlflowish.catalog.checkpoints import (
     checkpoint_path,
     damaged_files,
     last_boundary,
-    load_checkpoint,
     try_checkpoint,
 )
 from mlflowish.catalog.floors import HINT_PATH, Floor, clocks, is_recent, write_hint
 from mlflowish.catalog.history import History
-from mlflowish.catalog.segments import FileRef
 from mlflowish.catalog.view import View
 from mlflowish.errors import IntegrityError, NotFoundError
-from mlflowish.storage.base import ObjectInfo, Storage
+from mlflowish.storage.base import ObjectInfo
 
 KEEP_S = 7 * 86_400.0
 KEEP_SLOTS = 1024
@@ -79,36 +77,42 @@ def _oldest_needed(history: History, view: View, time_s: float, keep_slots: int)
 def _is_fit(history: History, slot: int, before: Floor, untouched_s: float) -> bool:
     """Can a floor stand on the checkpoint of the slot? It is read to its last byte, made if there is none, and anew if
     it is damaged."""
-    storage = history.storage
-    for _ in range(2):
-        found = try_checkpoint(storage, history.files, slot)
-        damaged = damaged_files(storage, found) if found is not None else []
-        if found is not None and not damaged:
+    for _ in range(2):  # where none was, files of it may have been, and be damaged
+        found = _whole_checkpoint(history, slot)
+        if found is not None:
             return _is_out_of_reach(history, found, before, untouched_s)
+        try:
+            _make(history, slot)
+        except NotFoundError:
+            if history.floors.look(even_if_fresh=True) == before:
+                raise
         if history.floors.look(even_if_fresh=True) != before:
-            return False  # somebody else has cleaned, and may stand on it by now
-        _remove_damaged(storage, slot, damaged)
-        history.checkpoint(slot)
-    found = load_checkpoint(storage, history.files, slot)
-    if found is None or damaged_files(storage, found):
+            return False  # somebody else has cleaned, perhaps beyond it
+    found = _whole_checkpoint(history, slot)
+    if found is None and history.floors.look(even_if_fresh=True) == before:
         raise IntegrityError(
-            f"The checkpoint of slot {slot} in {storage.url} is damaged as soon as it is written: nothing was cleaned. "
-            "Look after the disk.",
+            f"The checkpoint of slot {slot} in {history.storage.url} is damaged as soon as it is written: nothing was "
+            "cleaned. Look after the disk.",
             slot=slot,
         )
-    return _is_out_of_reach(history, found, before, untouched_s)
+    return found is not None and _is_out_of_reach(history, found, before, untouched_s)
 
 
-def _remove_damaged(storage: Storage, slot: int, damaged: list[FileRef]) -> None:
-    """What is damaged of a checkpoint, if it is there. Its files are written again under the same names, or are of no
-    use."""
+def _whole_checkpoint(history: History, slot: int) -> Checkpoint | None:
+    """The checkpoint of a slot, None unless all of it is as it was written."""
+    found = try_checkpoint(history.storage, history.files, slot)
+    return None if found is None or damaged_files(history.storage, found) else found
+
+
+def _make(history: History, slot: int) -> None:
+    """A checkpoint where there is none, or a good one over what is damaged. Nothing is removed: others may have made a
+    good one since it was looked at, and have cleaned the log below it."""
     try:
-        storage.size(checkpoint_path(slot))
+        history.storage.size(checkpoint_path(slot))
     except NotFoundError:
-        return  # whoever makes it meanwhile makes a good one
-    storage.delete(checkpoint_path(slot))
-    for ref in damaged:
-        storage.delete(ref.path)
+        history.checkpoint(slot)
+    else:
+        history.replace_checkpoint(slot)
 
 
 def _is_out_of_reach(history: History, found: Checkpoint, before: Floor, untouched_s: float) -> bool:

@@ -12,6 +12,7 @@ from mlflowish.catalog.checkpoints import (
     last_boundary,
     load_checkpoint,
     newest_from,
+    replace_checkpoint,
     try_checkpoint,
     write_checkpoint,
 )
@@ -316,16 +317,34 @@ class History:
 
     # -- checkpoints -------------------------------------------------------------------------------
 
-    def checkpoint(self, slot: int) -> Checkpoint:
-        """Store the state after `slot`, and let readers begin there."""
+    def checkpoint(self, slot: int) -> Base:
+        """Store the state after `slot`, and let readers begin there. NotFoundError if the log was cleaned beyond it."""
+        view = self._view_with(slot)
+        if view.base.slot == slot:
+            return view.base  # all that a cleaning has left
+        return self._begin_at(write_checkpoint(self.storage, self.files, view, slot))
+
+    def replace_checkpoint(self, slot: int) -> Base:
+        """The same over a checkpoint that is damaged."""
+        view = self._view_with(slot)
+        if view.base.slot == slot:
+            return view.base
+        commit = view.commit_at(slot)
+        assert commit is not None
+        rows = view.scan("", slot)
+        made = replace_checkpoint(self.storage, self.files, slot, commit.hash, commit.time_s, rows)
+        return self._begin_at(made)
+
+    def _view_with(self, slot: int) -> View:
+        """One that holds the commit of a slot, or stands on the checkpoint of it since the log was cleaned up to it."""
         view = self.view()
-        if view.commit_at(slot) is None:
-            view = self._earlier_view(slot, without=slot)
-        made = write_checkpoint(self.storage, self.files, view, slot)
-        write_hint(self.storage, slot, self.floors.newest)
+        return view if view.commit_at(slot) is not None else self._earlier_view(slot, without=slot)
+
+    def _begin_at(self, made: Checkpoint) -> Checkpoint:
+        write_hint(self.storage, made.slot, self.floors.newest)
         self.files.keep(ref for run in made.runs for ref in run)
         with self._lock:
-            if self._view is not None and self._view.commit_at(slot) is not None:
+            if self._view is not None and self._view.commit_at(made.slot) is not None:
                 self._view = self._view.rebased(MendedBase(made, self))
         return made
 

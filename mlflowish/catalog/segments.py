@@ -10,7 +10,7 @@ import heapq
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,8 @@ class FileRef:
 Run = tuple[FileRef, ...]
 
 
-def write_run(storage: Storage, slot: int, rows: Iterable[Row]) -> Run:
-    """Store sorted rows as the files of one run, durably; what is there already is not written again."""
+def write_run(put: Callable[[str, bytes], object], slot: int, rows: Iterable[Row]) -> Run:
+    """Store sorted rows as the files of one run: `put` stores one, durably."""
     refs: list[FileRef] = []
     blocks: list[tuple[str, bytes]] = []
     lines: list[bytes] = []
@@ -79,15 +79,15 @@ def write_run(storage: Storage, slot: int, rows: Iterable[Row]) -> Run:
         if size >= BLOCK_BYTES:
             end_block()
             if total >= FILE_BYTES:
-                refs.append(_write_file(storage, slot, blocks))
+                refs.append(_write_file(put, slot, blocks))
                 blocks, total = [], 0
     end_block()
     if blocks:
-        refs.append(_write_file(storage, slot, blocks))
+        refs.append(_write_file(put, slot, blocks))
     return tuple(refs)
 
 
-def _write_file(storage: Storage, slot: int, blocks: list[tuple[str, bytes]]) -> FileRef:
+def _write_file(put: Callable[[str, bytes], object], slot: int, blocks: list[tuple[str, bytes]]) -> FileRef:
     index, offset = [], 0
     for first, block in blocks:
         index.append([first, offset, len(block), blake3(block).hexdigest(length=16)])
@@ -95,7 +95,7 @@ def _write_file(storage: Storage, slot: int, blocks: list[tuple[str, bytes]]) ->
     tail = encode(index).encode()
     data = b"".join(block for _, block in blocks) + tail
     ref = FileRef(slot, blake3(data).hexdigest(), len(data), offset, blake3(tail).hexdigest(), blocks[0][0])
-    storage.put_if_absent(ref.path, data)
+    put(ref.path, data)
     return ref
 
 

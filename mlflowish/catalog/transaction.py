@@ -68,6 +68,11 @@ class Transaction:
         return self._snapshot.slot
 
     @property
+    def is_cleaned_away(self) -> bool:
+        """Has a cleaning since removed what its state rests on, so that some of that cannot be read any more?"""
+        return self._snapshot.view.base.later is not None
+
+    @property
     def epoch(self) -> int:
         """The epoch of collection in which its references were looked at."""
         return self._snapshot.gc_epoch

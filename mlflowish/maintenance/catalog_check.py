@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
-from mlflowish.catalog.checkpoints import Checkpoint, checkpoint_path, damaged_files, load_checkpoint
+from mlflowish.catalog.checkpoints import (
+    Checkpoint,
+    checkpoint_path,
+    damaged_files,
+    load_checkpoint,
+    replace_checkpoint,
+)
 from mlflowish.catalog.floors import HINT_PATH, Floor, Floors, encode_floor, floor_path, parse_hint
 from mlflowish.catalog.plain import encode
 from mlflowish.catalog.record import Commit, decode_commit, record_path
@@ -19,42 +27,76 @@ State = dict[str, tuple[int, str]]
 """Every key, the slot of its last write, and its value as JSON: what a checkpoint holds."""
 
 
+class _CleanedMeanwhile(Exception):
+    """What does not fit together was read before and after a cleaning."""
+
+
 def check_catalog(check: Check) -> None:
-    """Read floors, checkpoints and the log. Memory grows with what the catalog holds, and a number for each commit."""
+    """Read floors, checkpoints and the log. Memory grows with what the catalog holds, and a number for each commit.
+
+    What a cleaning explains that came meanwhile is no damage: all is looked at once more then.
+    """
     check.watch.begin("catalog")
-    floor = _floor(check)
-    if floor is None:
-        return
-    checkpoints = _sound_checkpoints(check, floor)
+    before, is_done = Counter(check.counts), False
+    while not is_done:
+        check.counts = Counter(before)
+        floor = _floor(check)
+        try:
+            is_done = floor is None or _look(check, floor)
+        except _CleanedMeanwhile:
+            continue
+        except IntegrityError:
+            if _newest_floor(check) == floor:
+                raise
+
+
+def _look(check: Check, floor: int) -> bool:
+    """Look at all but the floors; False if a repair has raised the floor, so that the rest stands on another one."""
+    checkpoints, damaged = _checkpoints(check, floor)
+    if floor in damaged:
+        _found(check, floor, "checkpoint-damaged", checkpoint_path(floor), damaged.pop(floor), _cannot_be_made_again)
+    what = ""
     if floor >= 0 and floor not in checkpoints:
+        path = checkpoint_path(floor)
         what = "the log was cleaned up to here, and the checkpoint that stands for it is damaged or not there"
-        if not check.found("catalog-damaged", checkpoint_path(floor), what, partial(_raise_floor, check, checkpoints)):
-            return
-        floor = Floors(check.storage, is_near=True).look().slot
     elif floor < 0 and checkpoints and (first := min(_slots(check), default=0)):
+        path = floor_path(0)
         what = f"the log begins with the slot {first}, and no floor says that what was before it was cleaned"
-        if not check.found("catalog-damaged", floor_path(0), what, partial(_raise_floor, check, checkpoints)):
-            return
-        floor = Floors(check.storage, is_near=True).look().slot
-    _check_log(check, floor, checkpoints)
-    _check_hint(check)
+    if not what:
+        _check_log(check, floor, checkpoints, damaged)
+        _check_hint(check)
+    elif _found(check, floor, "catalog-damaged", path, what, partial(_raise_floor, check, checkpoints)):
+        return False
+    else:
+        _report_rest(check, floor, damaged)
+    return True
+
+
+def _found(check: Check, floor: int, code: str, path: str, what: str, mend: Callable[[], object] | None = None) -> bool:
+    """Note a finding, unless the log was cleaned since it was looked at."""
+    if _newest_floor(check) != floor:
+        raise _CleanedMeanwhile
+    return check.found(code, path, what, mend)
+
+
+def _newest_floor(check: Check) -> int:
+    return Floors(check.storage, is_near=True).look().slot
 
 
 def _floor(check: Check) -> int | None:
     """How far the log was cleaned; None if the records of that are damaged, and cannot be made good."""
-    floors = Floors(check.storage, is_near=True)
     try:
-        return floors.look().slot
+        return _newest_floor(check)
     except IntegrityError as error:
         path = str(error.data.get("path", "catalog/floors"))
         mend = partial(_renew_floor, check, path)
-        return floors.look().slot if check.found("catalog-damaged", path, error.message, mend) else None
+        return _newest_floor(check) if check.found("catalog-damaged", path, error.message, mend) else None
 
 
 def _renew_floor(check: Check, path: str) -> None:
     """Write a damaged floor anew. Every slot will do that has a sound checkpoint, and all records after it."""
     number = int(path.rpartition("/")[2])
-    floor = Floor(number, _slot_to_stand_on(check, _sound_checkpoints(check, 0, tells=False)))
+    floor = Floor(number, _slot_to_stand_on(check, _checkpoints(check, 0)[0]))
     check.storage.put(path, encode_floor(floor))
 
 
@@ -79,9 +121,10 @@ def _slots(check: Check) -> set[int]:
     return {int(match[1]) for info in check.storage.list("catalog/log") if (match := _RECORD.match(info.path))}
 
 
-def _sound_checkpoints(check: Check, floor: int, *, tells: bool = True) -> dict[int, Checkpoint]:
-    """Those from the floor on whose files are whole; `tells` of the others."""
+def _checkpoints(check: Check, floor: int) -> tuple[dict[int, Checkpoint], dict[int, str]]:
+    """Those from the floor on whose files are whole, and what is wrong with the others."""
     found: dict[int, Checkpoint] = {}
+    damaged: dict[int, str] = {}
     files, listed = Files(check.storage), list(check.storage.list("catalog/checkpoints"))
     for slot in sorted(int(match[1]) for info in listed if (match := _CHECKPOINT.match(info.path))):
         if slot < floor:
@@ -97,62 +140,78 @@ def _sound_checkpoints(check: Check, floor: int, *, tells: bool = True) -> dict[
             checkpoint, what = None, error.message
         if not what and checkpoint is not None:
             found[slot] = checkpoint
-        elif tells:
-            _report_checkpoint(check, slot, floor, what)
-    return found
+        else:
+            damaged[slot] = what
+    return found, damaged
 
 
-def _report_checkpoint(check: Check, slot: int, floor: int, what: str) -> None:
-    def remove() -> None:
-        if slot <= max(floor, Floors(check.storage, is_near=True).look().slot):
-            raise StateError("The log before it was cleaned, so it cannot be made again", slot=slot)
-        # The files that it names stay: others may share them, and cleaning knows which are needed.
-        check.storage.delete(checkpoint_path(slot))
-
-    check.found("checkpoint-damaged", checkpoint_path(slot), what, remove)
+def _cannot_be_made_again() -> None:
+    raise StateError("The log before it was cleaned, or cannot be read, so it cannot be made again")
 
 
-def _report_disagreement(check: Check, slot: int, floor: int) -> None:
+def _report_rest(check: Check, floor: int, damaged: dict[int, str]) -> None:
+    """Damaged checkpoints, of a log that cannot be read up to them."""
+    for slot, what in damaged.items():
+        _found(check, floor, "checkpoint-damaged", checkpoint_path(slot), what, _cannot_be_made_again)
+
+
+def _report_checkpoint(check: Check, floor: int, commit: Commit, state: State, what: str) -> None:
+    """A checkpoint that is to be replaced by what the log says. It is not removed: another process may replace it as
+    well, and clean the log before it, in the very moment before."""
+
+    def replace() -> None:
+        rows = ((key, at, text) for key, (at, text) in sorted(state.items()))
+        replace_checkpoint(check.storage, Files(check.storage), commit.slot, commit.hash, commit.time_s, rows)
+
+    _found(check, floor, "checkpoint-damaged", checkpoint_path(commit.slot), what, replace)
+
+
+def _report_disagreement(check: Check, floor: int, commit: Commit, state: State) -> None:
     what = "it does not hold what the log up to it says"
     if floor < 0:
-        _report_checkpoint(check, slot, floor, what)
+        _report_checkpoint(check, floor, commit, state, what)
         return
 
-    def remove() -> None:
+    def leave() -> None:
         message = f"Either it is wrong or that of slot {floor}, on which the rest of the log stands: nobody can tell"
-        raise StateError(message, slot=slot)
+        raise StateError(message, slot=commit.slot)
 
-    check.found("checkpoint-damaged", checkpoint_path(slot), what, remove)
+    _found(check, floor, "checkpoint-damaged", checkpoint_path(commit.slot), what, leave)
 
 
-def _check_log(check: Check, floor: int, checkpoints: dict[int, Checkpoint]) -> None:
+def _check_log(check: Check, floor: int, checkpoints: dict[int, Checkpoint], damaged: dict[int, str]) -> None:
     state: State = {key: (slot, text or "") for key, slot, text in checkpoints[floor].scan("")} if floor >= 0 else {}
-    slots = sorted(_slots(check))
     newest = max(checkpoints, default=-1)
     last, before = floor, None
-    for slot in (slot for slot in slots if slot > floor):
+    for slot in (slot for slot in sorted(_slots(check)) if slot > floor):
         check.counts["commits"] += 1
         check.watch.advance()
         path = record_path(slot)
         if slot != last + 1:
-            check.found("catalog-damaged", path, f"the records from {last + 1} to {slot - 1} are not there")
-            return
-        commit = _read(check, slot, path)
+            _found(check, floor, "catalog-damaged", path, f"the records from {last + 1} to {slot - 1} are not there")
+            break
+        commit = _read(check, floor, slot, path)
         if commit is None:
-            return  # nothing after it can be read either
+            break  # nothing after it can be read either
         expected = checkpoints[floor].hash if slot == floor + 1 and floor >= 0 else before.hash if before else None
         if expected is not None and commit.previous != expected:
-            check.found("catalog-damaged", path, "it does not follow the record before it: another hash")
+            _found(check, floor, "catalog-damaged", path, "it does not follow the record before it: another hash")
         elif before is not None and (commit.time_s < before.time_s or commit.epoch < before.epoch):
-            check.found("catalog-damaged", path, "its time or epoch lies before that of the record before it")
+            _found(check, floor, "catalog-damaged", path, "its time or epoch lies before that of the record before it")
         _apply(state, commit)
-        if slot in checkpoints and checkpoints[slot].hash != commit.hash:
-            _report_checkpoint(check, slot, floor, "it is of another log: its hash is not that of the record")
+        if slot in damaged:
+            _report_checkpoint(check, floor, commit, state, damaged.pop(slot))
+        elif slot in checkpoints and checkpoints[slot].hash != commit.hash:
+            what = "it is of another log: its hash is not that of the record"
+            _report_checkpoint(check, floor, commit, state, what)
         elif slot == newest and {key: (at, text or "") for key, at, text in checkpoints[slot].scan("")} != state:
-            _report_disagreement(check, slot, floor)
+            _report_disagreement(check, floor, commit, state)
         last, before = slot, commit
-    for slot in (slot for slot in checkpoints if slot > last):
-        check.found("catalog-damaged", record_path(slot), "a checkpoint is there and the record is not")
+    else:
+        for slot in (slot for slot in checkpoints if slot > last):
+            what = "a checkpoint is there and the record is not"
+            _found(check, floor, "catalog-damaged", record_path(slot), what)
+    _report_rest(check, floor, damaged)
 
 
 def _apply(state: State, commit: Commit) -> None:
@@ -163,7 +222,7 @@ def _apply(state: State, commit: Commit) -> None:
             state[key] = (commit.slot, encode(value))
 
 
-def _read(check: Check, slot: int, path: str) -> Commit | None:
+def _read(check: Check, floor: int, slot: int, path: str) -> Commit | None:
     def body(named: str) -> bytes:
         try:
             return check.storage.get(named)
@@ -173,9 +232,11 @@ def _read(check: Check, slot: int, path: str) -> Commit | None:
     try:
         return decode_commit(check.storage.get(path), slot, body)
     except NotFoundError:
-        return None  # cleaned meanwhile
+        if _newest_floor(check) != floor:
+            raise _CleanedMeanwhile from None
+        return None
     except IntegrityError as error:
-        check.found("catalog-damaged", path, error.message)
+        _found(check, floor, "catalog-damaged", path, error.message)
         return None
 
 

@@ -52,7 +52,7 @@ KINDS: dict[str, Kind] = {
         "a floor that is damaged, or whose checkpoint is, is set to the next sound one with all records after it",
     ),
     "checkpoint-damaged": Kind(
-        "warning", "a checkpoint of the catalog is damaged or disagrees with the log", "removed"
+        "warning", "a checkpoint of the catalog is damaged or disagrees with the log", "written anew from the log"
     ),
     "hint-damaged": Kind("warning", "the catalog's hint makes no sense", "removed"),
     "lease-damaged": Kind("warning", "a lease makes no sense", "removed"),

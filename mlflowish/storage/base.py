@@ -104,7 +104,9 @@ class Storage(Protocol):
         """Create the object whole, unless it exists. True for the one winner, also when the answer to it was lost."""
 
     def put(self, path: str, data: Buffer) -> None:
-        """Create or atomically replace the object. For advisory files only: writers do not agree through this."""
+        """Create or atomically replace the object. Writers do not agree through this: it is for advisory files, and for
+        what is damaged, if all who replace it write the same bytes.
+        """
 
     def stage(self) -> Staging:
         """Begin a large object whose name is known only at its end."""

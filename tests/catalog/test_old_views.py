@@ -257,6 +257,26 @@ def test_a_look_for_news_that_failed_is_not_taken_for_one(storage: Storage) -> N
 # -- writers -----------------------------------------------------------------------------------------
 
 
+def test_a_function_whose_state_is_cleaned_away_is_called_again(storage: Storage) -> None:
+    writer, sleeper = Catalog(storage), Catalog(storage)
+    writer.transact(lambda tx: tx.put("mine", 5))
+    fill(writer, 63)
+    sleeper.snapshot()  # stands on the checkpoint of slot 63, and has read nothing of it
+    states = []
+
+    def increment_late(tx: Transaction) -> None:
+        states.append(tx.slot)
+        if len(states) == 1:
+            writer.transact(lambda other: other.put("mine", 6))
+            fill(writer, 70)
+            clean_now(writer)
+        tx.put("mine", tx.get("mine") + 1)
+
+    sleeper.transact(increment_late)
+    assert states == [63, 134]
+    assert Catalog(storage).snapshot().get("mine") == 7
+
+
 def test_a_commit_into_a_slot_that_was_cleaned_away_is_taken_back_whatever_was_asked_meanwhile(
     storage: Storage, a_week_passes: Callable[[], None]
 ) -> None:
