@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.tracking import options
-from mlflowish.tracking.artifacts import put_bytes
+from mlflowish.tracking.artifacts import is_doomed, put_bytes
 from mlflowish.tracking.console import ConsoleCopy
 from mlflowish.tracking.environment import describe_environment
 from mlflowish.tracking.hardware import Sampler
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FRESH_S = 60.0  # runs that follow each other in one process share what was found out
 EXIT_S = 5.0
+_TRIES = 3  # each time a collection would have to choose the same object again
 _log = logging.getLogger("mlflowish.tracking")
 
 
@@ -85,15 +86,13 @@ class Capture:
             _quietly(self._keep_notebook)
 
     def _keep_notebook(self) -> None:
-        ref = put_bytes(self._run.store, notebook_text())
-        named = (ref.name, ref.size_bytes)
-        self._run._fact("notebook", {"refs": [named], "texts": {"notebook": named}})
+        self._keep("notebook", {}, {"notebook": notebook_text()})
 
     def _describe(self) -> None:
         if self._watched.environment:
             _quietly(lambda: self._run._fact("environment", _fresh("environment", describe_environment)))
         if self._watched.source:
-            _quietly(lambda: self._keep_source(*_fresh("source", lambda: describe_source(self._entry))))
+            _quietly(lambda: self._keep("source", *_fresh("source", lambda: describe_source(self._entry))))
 
     def _describe_from_memory(self) -> bool:
         """Write down at once what was found out a moment ago; False if it was not."""
@@ -102,10 +101,15 @@ class Capture:
         self._describe()
         return True
 
-    def _keep_source(self, facts: dict[str, Any], texts: dict[str, bytes]) -> None:
-        refs = {name: put_bytes(self._run.store, text) for name, text in texts.items()}
-        named = {name: (ref.name, ref.size_bytes) for name, ref in refs.items()}
-        self._run._fact("source", {**facts, "texts": named, "refs": list(named.values())})
+    def _keep(self, name: str, facts: dict[str, Any], texts: dict[str, bytes]) -> None:
+        """Write down facts and the texts that belong to them; again if a collection gave up one of these meanwhile."""
+        store = self._run.store
+        for _ in range(_TRIES):
+            refs = {title: put_bytes(store, text) for title, text in texts.items()}
+            named = {title: (ref.name, ref.size_bytes) for title, ref in refs.items()}
+            self._run._fact(name, {**facts, "texts": named, "refs": list(named.values())})
+            if not any(is_doomed(store, ref) for ref in refs.values()):
+                return
 
 
 def finish_describing(timeout_s: float = EXIT_S) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import uuid
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import mlflowish as mf
+from mlflowish.storage import MemoryStorage, ObjectStore, Storage
 from mlflowish.store.masking import is_secret, masked_command, without_credentials
-from mlflowish.tracking import find_run
+from mlflowish.testing.faults import FaultyStorage, Meanwhile
+from mlflowish.tracking import capture, find_run
+from mlflowish.tracking.capture import Capture, Watched
 from mlflowish.tracking.console import ConsoleCopy
 from mlflowish.tracking.environment import packages
 from mlflowish.tracking.hardware import Sampler
@@ -237,3 +241,30 @@ def test_secrets_are_left_out_of_command_lines() -> None:
 )
 def test_credentials_are_left_out_of_urls(text: str, expected: str) -> None:
     assert without_credentials(text) == expected
+
+
+def test_source_that_is_collected_before_the_run_names_it_is_kept_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "describe_source", lambda entry: ({}, {"patch": b"what changed"}))
+    monkeypatch.setattr(capture, "FRESH_S", -1.0)
+
+    def start(storage: Storage) -> mf.Store:
+        store = mf.Store(f"memory://{uuid.uuid4().hex}")
+        store.storage = storage
+        store.objects = ObjectStore(storage, is_doomed=store._is_doomed)
+        return store
+
+    def keep(storage: Storage) -> None:
+        with mf.start_run(store=start(storage)) as run:
+            Capture(run, Watched(console=False, hardware=False, source=True, environment=False))._describe()
+
+    def memory() -> Storage:
+        return MemoryStorage(f"capture-{uuid.uuid4().hex}")
+
+    counted = FaultyStorage(memory())
+    keep(counted)
+    for call in counted.calls:
+        inner = memory()
+        meanwhile = Meanwhile({call.number}, lambda inner=inner: mf.gc(start(inner), dry_run=False, grace=0))  # type: ignore[misc]
+        keep(FaultyStorage(inner, meanwhile))
+        assert meanwhile.met
+        assert mf.fsck(start(inner)).is_sound, call
