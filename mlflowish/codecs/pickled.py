@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlflowish.codecs.base import Declined, Encoded, PartReader
+from mlflowish.codecs.classes import ClassUnpickler, may_be_live, note_live
 from mlflowish.codecs.plain import stream_of, stream_placed
 from mlflowish.codecs.refusals import damaged, not_here, not_importable, refused_by_policy, unstorable
 from mlflowish.codecs.streams import dump, load
@@ -76,7 +77,7 @@ def _opened(head: Any) -> tuple[str | None, tuple[int, ...], bytes]:
     raise damaged("pickle", "its head is of another form")
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(ClassUnpickler):
     def __init__(self, stream: io.BytesIO, buffers: list[memoryview], leaves: LeafReader) -> None:
         super().__init__(stream, buffers=buffers)
         self.persistent_load = leaves.resolve  # type: ignore[method-assign]
@@ -116,12 +117,13 @@ def main_class(name: str, signature: str, by_value: bytes | None) -> type:
     found: Any = sys.modules.get("__main__")
     for step in name.split("."):
         found = getattr(found, step, None)
-    if isinstance(found, type) and class_signature(found) == signature:
+    if may_be_live() and isinstance(found, type) and class_signature(found) == signature:
+        note_live()
         return found
     if by_value is None:
         raise CapabilityError(
             f"The class __main__.{name} of a stored value is not there, or has changed. Compute the value again.",
             name=name,
         )
-    stored: type = pickle.loads(by_value)
+    stored: type = ClassUnpickler(io.BytesIO(by_value)).load()
     return stored

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlflowish.codecs.classes import classes
 from mlflowish.errors import CapabilityError, InvalidInputError, MlflowishError, ModelWarning, missing_extra
+from mlflowish.hashing import hexdigest
 from mlflowish.models.files import FileReader
 from mlflowish.models.flavors import Flavor, flavor_named, library_version
 from mlflowish.models.importing import imported_code
@@ -52,7 +54,7 @@ class StoredModel:
         self._require_layout(flavor)
         reader = self.files(allow_pickle=allow_pickle, trusted=trusted, into=into)
         with imported_code(self.manifest, reader):
-            native = _loaded(flavor, reader, self.manifest)
+            native = _as_stored(flavor, reader, self.manifest)
         _warn_of_versions(self.manifest)
         return as_model(native, lambda: self.manifest.signature, flavor=self.manifest.flavor)
 
@@ -111,6 +113,32 @@ def open_model(store: Store, manifest_ref: ObjectRef) -> StoredModel:
             name=manifest_ref.name,
         )
     return StoredModel(store, manifest_ref, Manifest.unpacked(store.objects.reader(manifest_ref).buffer()))
+
+
+def _as_stored(flavor: Flavor, reader: FileReader, manifest: Manifest) -> Any:
+    """The model, of classes that the script or notebook has if they, and what they use, are what they were."""
+    with classes(only_stored=False) as used:
+        native = _loaded(flavor, reader, manifest)
+    if not used.has_live or manifest.digest is None or _is(native, manifest.digest):
+        return native
+    try:
+        with classes(only_stored=True):
+            return _loaded(flavor, reader, manifest)
+    except CapabilityError as error:
+        warnings.warn(
+            f"This model is of classes of this script or notebook, and something that they use is not what it was: "
+            f"they are used as they are here, since they cannot be put together as they were stored ({error}).",
+            ModelWarning,
+            stacklevel=4,
+        )
+        return native
+
+
+def _is(native: Any, digest: str) -> bool:
+    try:
+        return hexdigest(native) == digest
+    except MlflowishError:
+        return False
 
 
 def _loaded(flavor: Flavor, reader: FileReader, manifest: Manifest) -> Any:

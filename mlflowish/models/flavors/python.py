@@ -7,7 +7,7 @@ pickle, so a model does not change when the code of the project does.
 
 from __future__ import annotations
 
-import pickle
+import io
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from mlflowish.codecs import Encoded, encode
+from mlflowish.codecs.classes import ClassUnpickler, classes
 from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, MlflowishError, UncacheableError
 from mlflowish.hashing import fingerprint
 from mlflowish.models.files import FileReader, FileWriter
@@ -147,7 +148,8 @@ def _load_function(files: FileReader, options: Mapping[str, Any]) -> Any:
             python=options["python"],
         )
     try:
-        return pickle.loads(files.read_code(_FUNCTION))
+        with classes(only_stored=True):
+            return ClassUnpickler(io.BytesIO(files.read_code(_FUNCTION))).load()
     except MlflowishError:
         raise
     except Exception as error:

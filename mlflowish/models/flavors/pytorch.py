@@ -7,13 +7,13 @@ exported programs are stored in PyTorch's own formats for them: programs, so mar
 from __future__ import annotations
 
 import io
-import pickle
 import sys
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlflowish.codecs import Declined
+from mlflowish.codecs.classes import ClassUnpickler
 from mlflowish.errors import CapabilityError, IntegrityError, InvalidInputError, MlflowishError
 from mlflowish.models.flavors.base import Flavor, comes_from
 from mlflowish.models.memory import laid_out, memory_record
@@ -132,7 +132,7 @@ def _load_module(files: FileReader, python: str | None, options: Mapping[str, An
     weights = laid_out(read_weights(files.read(_WEIGHTS)), options)
     made: dict[str, Any] = {}
 
-    class Unpickler(pickle.Unpickler):
+    class Unpickler(ClassUnpickler):
         def persistent_load(self, reference: Any, /) -> Any:
             name = reference[0]
             if name not in made:
