@@ -84,17 +84,35 @@ def files_in(folder: StrPath) -> list[tuple[str, Path]]:
 
 def settle(store: Store, events: Sequence[Event]) -> list[Event]:
     """Bring the objects that these events name from this machine into the store; StorageError if it takes none. Gives
-    the events with the names that the objects have there: one that is to be deleted gets a new one."""
+    the events with the names that the objects have there: one that is to be deleted gets a new one. What is here stays
+    until `release`."""
+    place = private_place(store)
+    pending, renamed = ObjectStore(place), {}
+    for ref, waiting in _waiting(store, events):
+        renamed[ref.name] = store.objects.put(pending.reader(waiting).chunks, ref.size_bytes).name
+    return [Event(event.kind, event.time_us, _renamed(event.body, renamed)) for event in events]
+
+
+def unsettled(store: Store, events: Sequence[Event]) -> list[Event]:
+    """After a record with these events: those of which a collection has announced, since they were settled, that it
+    deletes an object. To be settled, and recorded, again."""
+    doomed = {ref for ref, _ in _waiting(store, events) if is_doomed(store, ref)}
+    return [event for event in events if not doomed.isdisjoint(refs_of(event))]
+
+
+def release(store: Store, events: Sequence[Event]) -> None:
+    """The store has what these events name: let go of it here."""
+    for _, waiting in _waiting(store, events):
+        private_place(store).delete(waiting.path)
+
+
+def _waiting(store: Store, events: Sequence[Event]) -> list[tuple[ObjectRef, ObjectRef]]:
+    """The objects that these events name and that wait on this machine, and what they are called here."""
     place = private_place(store)
     if not os.path.isdir(os.path.join(place.url, "objects")):
-        return list(events)
-    pending, renamed = ObjectStore(place), {}
-    for ref in {ref for event in events for ref in refs_of(event)}:
-        if pending.contains(ref):
-            reader = pending.reader(ref)
-            renamed[ref.name] = store.objects.put(reader.chunks, ref.size_bytes).name
-            place.delete(ref.path)
-    return [Event(event.kind, event.time_us, _renamed(event.body, renamed)) for event in events]
+        return []
+    named = [(ref, ObjectRef(ref.digest, ref.size_bytes)) for ref in {r for event in events for r in refs_of(event)}]
+    return [(ref, waiting) for ref, waiting in named if ObjectStore(place).contains(waiting)]
 
 
 def refs_of(event: Event) -> list[ObjectRef]:

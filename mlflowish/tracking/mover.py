@@ -7,9 +7,11 @@ records. Readers look at spool files first and at journals after, so nothing is 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 # Its exit handler ships what the journals spooled: it has to be registered before ours, and so is called after it.
@@ -17,11 +19,11 @@ import mlflowish.journals.spool  # noqa: F401
 from mlflowish.errors import FormatVersionError, MlflowishError, NotFoundError
 from mlflowish.storage import Storage
 from mlflowish.store import Store
-from mlflowish.tracking.artifacts import settle
+from mlflowish.tracking.artifacts import release, settle, unsettled
 from mlflowish.tracking.host import machine_id
 from mlflowish.tracking.places import FOLDER, shared_places_of
 from mlflowish.tracking.reading import bury
-from mlflowish.tracking.records import KINDS
+from mlflowish.tracking.records import KINDS, RUNS, Batch, Event, pack_batch
 from mlflowish.tracking.spool import HEADER_BYTES, Spooled, read_header
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ LOOK_AROUND_S = 60.0
 LONGEST_PAUSE_S = 60.0
 TICK_S = 2.0
 EXIT_S = 30.0
+_TRIES = 3  # each time a collection would have to choose the same object again
 
 _log = logging.getLogger("mlflowish.tracking")
 
@@ -209,8 +212,24 @@ def move_file(store: Store, storage: Storage, path: str) -> list[bytes]:
             run.events = settle(store, run.events)
         for kind, key, payload in spooled.records():
             store.journals(kind).append(key, payload)
+        for run_id, run in spooled.runs.items():
+            _name_anew(store, run_id, run.events)
     storage.delete(path)
+    for run in spooled.runs.values():
+        release(store, run.events)
     return list(spooled.runs)
+
+
+def _name_anew(store: Store, run_id: bytes, events: Sequence[Event]) -> None:
+    """A collection that came between settling and recording takes what was settled for nobody's: that is stored again,
+    under another name, and said again."""
+    for _ in range(_TRIES):
+        events = unsettled(store, events)
+        if not events:
+            return
+        later = [Event(event.kind, event.time_us + 1, event.body) for event in events]
+        events = settle(store, later)
+        store.journals(RUNS).append(run_id, pack_batch(Batch(os.urandom(16), 0, tuple(events))))
 
 
 def ship(store: Store) -> None:
