@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from mlflowish.errors import InvalidInputError
+from mlflowish.errors import InvalidInputError, NotFoundError
 from mlflowish.maintenance.checking import Unwatched, Watch
 from mlflowish.maintenance.policy import Age, seconds_in
 from mlflowish.maintenance.retained import DELETE, DROP_CONSOLE, DROP_HARDWARE, KEEP, PURGE, RetentionReport, Verdict
@@ -16,13 +16,13 @@ from mlflowish.maintenance.retention import KnownRun, RetentionPolicy, verdicts
 from mlflowish.registry.records import VERSIONS
 from mlflowish.store import Store, as_store, existing_store
 from mlflowish.store.layout import read_layout
-from mlflowish.tracking import delete_run, sync
+from mlflowish.tracking import delete_run, restore_run, sync
 from mlflowish.tracking.burial import burials
 from mlflowish.tracking.filters import Field, parse_order
 from mlflowish.tracking.folding import RunRecord, fold, unique
 from mlflowish.tracking.inflight import in_flight
 from mlflowish.tracking.purging import Removed, drop, droppable, purge, remove_buried, run_bytes
-from mlflowish.tracking.reading import read_run
+from mlflowish.tracking.reading import read_batches
 from mlflowish.tracking.records import CONSOLE, POINTS, RUNS, Batch, unpack_batch
 from mlflowish.tracking.search import value_of
 
@@ -89,6 +89,7 @@ class _Retention:
         self.store, self.policy, self.by, self.watch = store, policy, by, watch
         self.now_s = time.time()
         self.wait_s = 0.0 if store.storage.capabilities.append else policy.grace_s
+        self.ended_s: dict[str, float] = {}  # of each run, as it was when the policy was asked
 
     def run(self, *, dry_run: bool) -> RetentionReport:
         if not dry_run:
@@ -127,6 +128,8 @@ class _Retention:
             return
         score = value_of(record, self.by) if self.by is not None else None
         ended_s = None if is_held or record.end_s is None else max(record.end_s, _heard_s(batches))
+        if ended_s is not None:
+            self.ended_s[record.run_id] = ended_s
         console, hardware = (0, 0) if ended_s is None else self._droppable(record, batches, ended_s)
         yield KnownRun(
             run_id=record.run_id,
@@ -173,10 +176,8 @@ class _Retention:
         sized = self._sized(verdict)
         if verdict.action == PURGE and not purge(self.store, run_id):
             return replace(verdict, action=KEEP, why="it was restored, resumed or written to meanwhile")
-        if verdict.action == DELETE:
-            if read_run(self.store, verdict.run_id).end_s is None:
-                return replace(verdict, action=KEEP, why="it was resumed meanwhile")
-            delete_run(verdict.run_id, store=self.store)
+        if verdict.action == DELETE and not self._delete(run_id):
+            return replace(verdict, action=KEEP, why="it was resumed meanwhile")
         if verdict.action in (DROP_CONSOLE, DROP_HARDWARE):
             drop(
                 self.store,
@@ -185,6 +186,28 @@ class _Retention:
                 hardware=verdict.action == DROP_HARDWARE,
             )
         return sized
+
+    def _delete(self, run_id: bytes) -> bool:
+        """Delete a run; False if it was resumed meanwhile: it stays then."""
+        try:
+            if self._is_resumed(run_id):
+                return False
+            delete_run(run_id.hex(), store=self.store)
+            if self._is_resumed(run_id):  # by who looked whether it is deleted just before it was
+                restore_run(run_id.hex(), store=self.store)
+                return False
+        except NotFoundError:  # another retention has purged it meanwhile
+            pass
+        return True
+
+    def _is_resumed(self, run_id: bytes) -> bool:
+        """Has somebody opened it, or logged into it, since the policy was asked?"""
+        batches = unique(read_batches(self.store, run_id.hex()))
+        record = fold(run_id, batches)
+        if record is None:
+            return False
+        ended_s = None if record.end_s is None else max(record.end_s, _heard_s(batches))
+        return ended_s != self.ended_s.get(run_id.hex()) or run_id in in_flight(self.store).run_ids()
 
 
 def _deleted_s(batches: list[Batch]) -> float:

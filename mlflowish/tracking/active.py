@@ -136,14 +136,23 @@ def resume_run(
         _log.warning("Run %s cannot be looked up in %s now (%s); what is logged is kept", run_id, store.url, error)
     else:
         if record.is_deleted:
-            raise StateError(
-                f"Run {run_id} in {store.url} is deleted; mf.restore_run({run_id!r}) brings it back", run_id=run_id
-            )
+            raise _is_deleted(store, run_id)
         params, experiment = record.params, record.experiment
     run = ActiveRun(store, run_id, params=params, belongs_to=experiment)
     _first_tags(run, tags, description)
     run._begin(watched)
+    # Whoever deletes it at this very moment may not have seen that it was opened: one of the two is told. What is in a
+    # bucket, nobody sees at once.
+    if params is not None and store.storage.capabilities.append and run.record.is_deleted:
+        run.end()
+        raise _is_deleted(store, run_id)
     return run
+
+
+def _is_deleted(store: Store, run_id: str) -> StateError:
+    return StateError(
+        f"Run {run_id} in {store.url} is deleted; mf.restore_run({run_id!r}) brings it back", run_id=run_id
+    )
 
 
 def ending_of(error: BaseException | None) -> tuple[str, str]:

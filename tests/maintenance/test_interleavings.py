@@ -12,6 +12,7 @@ from interleaving import TEXT, Process, Told, World, facts_of, fill, large, log_
 
 import mlflowish as mf
 from mlflowish.testing.faults import Call, Fault, Plan
+from mlflowish.tracking import read_run
 
 Operation = Callable[[Process], Any]
 Ordered = tuple[str | None, set[str | None], dict[str, Any]]
@@ -277,6 +278,24 @@ def sampled(explorer: Explorer, count: int, seed: int) -> Iterator[tuple[Operati
 def test_what_is_told_of_two_operations_one_of_their_orders_tells(explorer: Explorer) -> None:
     for first, second, number, how in sampled(explorer, 4, 1):
         explorer.explore(first, second, number, **how)
+
+
+@pytest.mark.parametrize("explorer", ["memory"], indirect=True)
+@pytest.mark.parametrize(("first", "second"), [(retain, resume_for_long), (resume_for_long, retain)])
+def test_a_run_is_not_deleted_by_a_policy_while_it_is_resumed(
+    explorer: Explorer, first: Operation, second: Operation
+) -> None:
+    for number in range(1, explorer.calls_of(first), 4):
+        world, _, plan = explorer.play(first, second, number)
+        process = Process(world)
+        assert process.do(require_not_both) == (None, ""), plan.met
+        process.close()
+        world.drop()
+
+
+def require_not_both(process: Process) -> None:
+    record = read_run(process.store, process.world.ids["old"])
+    assert not (record.is_deleted and record.status == "RUNNING")
 
 
 class Refusing:
