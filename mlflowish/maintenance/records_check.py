@@ -18,6 +18,7 @@ from mlflowish.storage import ObjectRef
 from mlflowish.store import Store, dooms, forgetting, remembered
 from mlflowish.store import entries as records
 from mlflowish.store.entries import Entry
+from mlflowish.tracking.artifacts import is_waiting
 from mlflowish.tracking.records import unpack_batch, unpack_chunk, unpack_lines
 
 _KNOWN = (records.ENTRY, records.EVENT, records.TOMBSTONE, records.PART, records.USE)
@@ -63,7 +64,9 @@ def check_references(check: Check, present: dict[str, int]) -> None:
     check.watch.begin("references")
     for owner, ref in references(check.store):
         check.counts["references"] += 1
-        if present.get(ref.name) != ref.size_bytes and (what := _missing(check, ref)):
+        if present.get(ref.name) == ref.size_bytes or not _missing(check, ref) or is_waiting(check.store, ref):
+            continue
+        if what := _missing(check, ref):  # it was not brought into the store between the two looks
             check.found("reference-missing", owner, what, partial(put_good_copy, check.store, ref))
 
 

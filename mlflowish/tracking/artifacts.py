@@ -115,6 +115,12 @@ def _waiting(store: Store, events: Sequence[Event]) -> list[tuple[ObjectRef, Obj
     return [(ref, waiting) for ref, waiting in named if ObjectStore(place).contains(waiting)]
 
 
+def is_waiting(store: Store, ref: ObjectRef) -> bool:
+    """Is the object on this machine, to be brought into the store with the events that name it?"""
+    place = private_place(store)
+    return os.path.isdir(os.path.join(place.url, "objects")) and ObjectStore(place).contains(ref)
+
+
 def refs_of(event: Event) -> list[ObjectRef]:
     """The objects that an event names."""
     body = event.body

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 import mlflowish as mf
 from mlflowish.errors import IntegrityError, InvalidInputError, NotFoundError
 from mlflowish.maintenance import fsck
-from mlflowish.storage import ObjectRef
+from mlflowish.storage import Capabilities, MemoryStorage, ObjectRef, ObjectStore
 from mlflowish.tracking import artifact_refs
 from mlflowish.tracking.artifacts import Artifacts
 from mlflowish.tracking.folding import Artifact
@@ -236,6 +237,22 @@ def test_a_store_with_open_runs_is_whole(store: mf.Store) -> None:
         mf.log_text("kept", "a.txt")
         mf.log_metric("x", 1)
         assert [finding.code for finding in fsck(store).findings] == []
+
+
+def test_a_bucket_to_which_files_of_a_run_are_on_their_way_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FarStorage(MemoryStorage):
+        capabilities = Capabilities(append=False)  # type: ignore[assignment]  # all that is asked of a bucket here
+
+    for name in ("REMOTE_S", "REMOTE_SLOWEST_S"):
+        monkeypatch.setattr(f"mlflowish.tracking.mover.{name}", 3600.0)
+    store = mf.Store(f"memory://{uuid.uuid4().hex}")
+    store.storage = FarStorage(f"far-{uuid.uuid4().hex}")
+    store.objects = ObjectStore(store.storage)
+    store.create()
+    with mf.start_run(store=store) as run:
+        mf.log_text("kept", "a.txt")
+        assert not store.objects.contains(run.artifacts["a.txt"].ref)
+        assert fsck(store).findings == ()
 
 
 def test_damaged_content_is_an_error_and_not_an_answer(store: mf.Store, folder: Path) -> None:
