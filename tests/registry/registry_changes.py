@@ -58,8 +58,144 @@ def collect(store: mf.Store) -> None:
     mf.gc(store, dry_run=False, grace=0)
 
 
+# -- what pairs are made of as well ------------------------------------------------------------------
+
+
+def register_what_was_deleted(store: mf.Store) -> None:
+    mf.register_model("churn", sorted, store=store)
+
+
+def register_an_address(store: mf.Store) -> None:
+    mf.register_model("other", "models:/churn/1", store=store)
+
+
+def delete_and_purge(store: mf.Store) -> None:
+    with mf.transaction(store):
+        mf.registry.delete("churn", 1, store=store)
+        mf.registry.purge("churn", 1, store=store)
+
+
+def delete_what_is_used(store: mf.Store) -> None:
+    mf.registry.delete("churn", 2, force=True, store=store)
+
+
+def register_in_a_block(store: mf.Store) -> None:
+    with mf.transaction(store):
+        mf.register_model("churn", max, stage="production", alias="new", store=store)
+        mf.registry.set_alias("churn", "champion", 1, store=store)
+
+
+def drop_the_alias(store: mf.Store) -> None:
+    mf.registry.delete_alias("churn", "champion", store=store)
+
+
+def configure(store: mf.Store) -> None:
+    mf.registry.configure("churn", stages=["staging", "production", "canary"], exclusive=["staging"], store=store)
+
+
+def want_approvals(store: mf.Store) -> None:
+    mf.registry.configure("churn", approvals=["production"], store=store)
+
+
+def annotate(store: mf.Store) -> None:
+    mf.registry.annotate("churn", 1, description="on June", tags={"team": "growth"}, store=store)
+
+
+def describe(store: mf.Store) -> None:
+    mf.registry.annotate("churn", description="who will leave us", store=store)
+
+
+def request(store: mf.Store) -> None:
+    mf.registry.request("fraud", 2, "production", who="eve", store=store)
+
+
+def approve(store: mf.Store) -> None:
+    mf.registry.approve("fraud", 1, who="bob", store=store)
+
+
+def reject(store: mf.Store) -> None:
+    mf.registry.reject("fraud", 1, who="bob", store=store)
+
+
+def withdraw(store: mf.Store) -> None:
+    mf.registry.withdraw("fraud", 1, who="eve", store=store)
+
+
+def log_a_model(store: mf.Store) -> None:
+    with mf.start_run("logging", store=store, console=False, hardware=False):
+        mf.log_model(frozenset, registered_model_name="churn")
+
+
+def collect_what_was_deleted(store: mf.Store) -> None:
+    mf.gc(store, dry_run=False, grace=0, purge_deleted=0, older_than=0, max_size=0)
+
+
+def repair(store: mf.Store) -> None:
+    assert mf.fsck(store, repair=True).is_sound
+
+
+def load_by_stage(store: mf.Store) -> str:
+    return repr(mf.load_model("churn", stage="production", store=store))
+
+
+def load_by_alias(store: mf.Store) -> str:
+    return repr(mf.load_model("churn", alias="champion", store=store))
+
+
+def load_by_number(store: mf.Store) -> str:
+    return repr(mf.load_model("churn", version=1, store=store))
+
+
+def load_what_is_deleted(store: mf.Store) -> str:
+    return repr(mf.load_model("churn", version=3, store=store))
+
+
+def list_versions(store: mf.Store) -> list[Any]:
+    found = mf.registry.versions("churn", deleted=True, store=store)
+    return [(each.version, each.stage, each.aliases, each.tags, each.deleted) for each in found]
+
+
+def list_history(store: mf.Store) -> list[Any]:
+    found = mf.registry.history("churn", store=store)
+    return [(each.version, each.action, each.from_stage, each.to_stage, each.comment) for each in found]
+
+
+def list_requests(store: mf.Store) -> list[Any]:
+    return [(each.name, each.version, each.stage) for each in mf.registry.requests(store=store)]
+
+
 CHANGES = [register, begin_a_model, promote, move_the_alias, delete, restore, purge, several]
 OPERATIONS = [*CHANGES, collect]
+BLOCKS = [several, register_in_a_block, delete_and_purge]  # end with ConflictError if others change what they have read
+ALL_CHANGES = [
+    *OPERATIONS,
+    register_what_was_deleted,
+    register_an_address,
+    delete_and_purge,
+    delete_what_is_used,
+    register_in_a_block,
+    drop_the_alias,
+    configure,
+    want_approvals,
+    annotate,
+    describe,
+    request,
+    approve,
+    reject,
+    withdraw,
+    log_a_model,
+    collect_what_was_deleted,
+    repair,
+]
+READERS = [
+    load_by_stage,
+    load_by_alias,
+    load_by_number,
+    load_what_is_deleted,
+    list_versions,
+    list_history,
+    list_requests,
+]
 
 
 def open_on(storage: Storage) -> mf.Store:
@@ -79,6 +215,17 @@ def fill(storage: Storage) -> None:
     mf.registry.set_alias("churn", "champion", 2, store=store)
     mf.registry.delete("churn", 3, store=store)
     store.objects.put(b"of nobody")
+    store.close()
+
+
+def fill_more(storage: Storage) -> None:
+    """The same, and a model that wants approvals: a request is open for its first version."""
+    fill(storage)
+    store = open_on(storage)
+    mf.registry.configure("fraud", approvals=["production"], store=store)
+    for model in (min, any):
+        mf.register_model("fraud", model, store=store)
+    mf.registry.request("fraud", 1, "production", who="eve", store=store)
     store.close()
 
 
