@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from mlflowish.codecs import describe
@@ -19,6 +20,7 @@ from mlflowish.steps.frames import Frame, current_frame
 from mlflowish.steps.held import HeldItems
 from mlflowish.steps.identity import Identifier, Identity
 from mlflowish.steps.keys import argument_digests
+from mlflowish.steps.loading import load_value
 from mlflowish.steps.noting import tell
 from mlflowish.steps.options import Options
 from mlflowish.steps.sources import sources_of
@@ -186,11 +188,17 @@ class Job:
         for _ in range(writing.MOST_TRIES):
             if not store.are_doomed(entry.objects):
                 break
-            # A collection came between: it may delete what the entry names. Whoever looks meanwhile computes.
-            store.forget(entry.key, [entry.id], step=step.name)
-            stored = writing.store_value(store, stored.value, format=step.options.format)
-            entry = writing.make_entry(identity.key, stored, meta, unforeseen)
-            store.add_entry(entry, step=step.name)
+            # A collection came between: it may delete what the entry names. That is still named while it is stored
+            # again: what a generator gave is read from there.
+            doomed = entry
+            try:
+                stored = writing.store_value(store, stored.value, format=step.options.format)
+                entry = writing.make_entry(identity.key, stored, meta, unforeseen)
+                store.add_entry(entry, step=step.name)
+            finally:
+                store.forget(doomed.key, [doomed.id], step=step.name)
+        if entry.id != self._entry_id and stored.codec == "items":  # of the caller's, too, nobody else knows the parts
+            stored = replace(stored, value=load_value(store, entry))
         step.identifier.last_duration_s = self._duration_s
         if remembered.waiting:
             remembered.write_down(store)
