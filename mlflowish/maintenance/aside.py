@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from blake3 import blake3
 from mlflowish.errors import NotFoundError, StateError
 from mlflowish.storage import ObjectRef
 from mlflowish.storage.base import Storage
+from mlflowish.storage.readers import remove_if_damaged
 from mlflowish.storage.seals import hash_file, is_sealed, put_file_aside, seal_ns
 from mlflowish.store import Store
 
@@ -20,6 +22,11 @@ _READ |= getattr(os, "O_NONBLOCK", 0)  # as in `storage/local.py`
 
 def set_aside(storage: Storage, path: str) -> None:
     """Copy a file to `quarantine/`, then remove it."""
+    _copy_aside(storage, path)
+    storage.delete(path)
+
+
+def _copy_aside(storage: Storage, path: str) -> None:
     staging = storage.stage()
     try:
         for slab in slabs(storage, path):
@@ -27,16 +34,17 @@ def set_aside(storage: Storage, path: str) -> None:
         staging.commit(f"quarantine/{path.rpartition('/')[2]}-{os.urandom(6).hex()}")
     finally:
         staging.discard()
-    storage.delete(path)
 
 
 def set_object_aside(storage: Storage, ref: ObjectRef) -> None:
-    """The same for a damaged object. Where it is a file, a good one that a writer puts in its place at that very moment
-    stays."""
+    """The same for a damaged object. A good one that a writer puts in its place meanwhile stays; where it is a file,
+    also one that comes at that very moment."""
     local = storage.local_path(ref.path) if storage.capabilities.local_paths else None
     target = storage.local_path(f"quarantine/{ref.name}-{os.urandom(6).hex()}")
     if local is None or target is None:
-        set_aside(storage, ref.path)
+        _copy_aside(storage, ref.path)
+        with contextlib.suppress(NotFoundError):  # somebody else was as quick
+            remove_if_damaged(storage, ref)
         return
     try:
         fd = os.open(local, _READ)

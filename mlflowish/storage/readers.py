@@ -282,11 +282,21 @@ def put_aside(storage: Storage, ref: ObjectRef) -> int | None:
             staging.commit(_quarantined(ref))
         finally:
             staging.discard()
-        storage.delete(ref.path)
+        remove_if_damaged(storage, ref)
     except (StorageError, NotFoundError):
         # The caller raises IntegrityError, or tries to write and says what happens then.
         return None
     return None
+
+
+def remove_if_damaged(storage: Storage, ref: ObjectRef) -> None:
+    """Remove a damaged object that was copied aside, unless a writer has put it right since. Copying may take minutes;
+    a writer that comes between this look and the removal, a request later, is not noticed."""
+    hasher = blake3()
+    for slab in _stored_slabs(storage, ref.path, storage.size(ref.path)):
+        hasher.update(slab)
+    if hasher.hexdigest() != ref.digest:
+        storage.delete(ref.path)
 
 
 def _put_aside_and_told(storage: Storage, ref: ObjectRef) -> IntegrityError:

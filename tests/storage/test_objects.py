@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflowish.errors import IntegrityError, InvalidInputError, NotFoundError, StorageError
+from mlflowish.maintenance.aside import set_object_aside
 from mlflowish.storage import LocalStorage, MemoryStorage, ObjectCache, ObjectRef, ObjectStore, Storage, seals, settling
 from mlflowish.storage.base import Capabilities
 from mlflowish.storage.settling import wait_until_settled
-from mlflowish.testing.faults import Fault, FaultyStorage, On
+from mlflowish.testing.faults import Fault, FaultyStorage, Meanwhile, On
 
 
 class FarStorage(FaultyStorage):
@@ -334,6 +337,40 @@ def test_after_a_failure_at_any_call_a_second_put_succeeds(tmp_path: Path, fault
             assert inner.get(info.path) == data, f"{call}: half an object is visible"
         ref = ObjectStore(inner).put(data)
         assert bytes(ObjectStore(inner).reader(ref).buffer()) == data
+
+
+def damaged_object() -> tuple[MemoryStorage, ObjectRef]:
+    storage = MemoryStorage(f"damaged-{uuid.uuid4().hex}")
+    ref = ObjectStore(storage).put(b"x" * 1000)
+    storage.put(ref.path, b"y" * 1000)
+    return storage, ref
+
+
+def read_damage(storage: Storage, ref: ObjectRef) -> None:
+    with contextlib.suppress(IntegrityError, NotFoundError):
+        ObjectStore(storage).reader(ref).buffer()
+
+
+def repair_damage(storage: Storage, ref: ObjectRef) -> None:
+    with contextlib.suppress(NotFoundError):
+        set_object_aside(storage, ref)
+
+
+@pytest.mark.parametrize("put_aside", [read_damage, repair_damage])
+def test_what_a_writer_puts_right_while_the_damage_is_copied_aside_stays(
+    put_aside: Callable[[Storage, ObjectRef], None],
+) -> None:
+    """Until the last look at it, one request before the removal."""
+    storage, ref = damaged_object()
+    counted = FaultyStorage(storage)
+    put_aside(counted, ref)
+    last = counted.calls[-1]
+    assert last.operation == "delete"
+    for call in counted.calls[:-1]:
+        inner, ref = damaged_object()
+        meanwhile = Meanwhile({call.number}, lambda inner=inner: ObjectStore(inner).put(b"x" * 1000))  # type: ignore[misc]
+        put_aside(FaultyStorage(inner, meanwhile), ref)
+        assert inner.get(ref.path) == b"x" * 1000, call
 
 
 @pytest.mark.parametrize("said", [0, 999, 1001, 10**9])
