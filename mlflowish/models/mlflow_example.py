@@ -67,12 +67,12 @@ def read_example(folder: Path, info: Any) -> Any:
     a model is whole without."""
     if not isinstance(info, Mapping) or not isinstance(info.get("artifact_path"), str):
         return None
-    path = (folder / info["artifact_path"]).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
-        return None
     try:
+        path = (folder / info["artifact_path"]).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return None
         return _read(json.loads(path.read_text(encoding="utf-8")), info.get("type"))
-    except (ValueError, TypeError, KeyError, ImportError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, ImportError, OverflowError, RecursionError):
         return None
 
 

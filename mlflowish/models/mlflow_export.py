@@ -7,13 +7,14 @@ What no flavor of MLflow reads is a `python_function` that `mlflow_loader` loads
 from __future__ import annotations
 
 import datetime
+import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlflowish.errors import AlreadyExistsError, CapabilityError, InvalidInputError
+from mlflowish.errors import AlreadyExistsError, CapabilityError, InvalidInputError, MlflowishError
 from mlflowish.models.flavors import library_version
 from mlflowish.models.mlflow_example import write_example
 from mlflowish.models.mlflow_schema import to_mlflow
@@ -68,8 +69,30 @@ def export_mlflow(model: StoredModel | HasStored, folder: str | Path) -> Path:
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExistsError(f"{target} is there already and is not empty. Give a new folder.", path=str(target))
+    is_new = not target.exists()
     target.mkdir(parents=True, exist_ok=True)
-    export = _Export(stored, target)
+    try:
+        _write(_Export(stored, target))
+    except BaseException as error:
+        _empty(target, itself=is_new)
+        if isinstance(error, MlflowishError) or not isinstance(error, Exception):
+            raise
+        raise CapabilityError(
+            f"This model of flavor '{stored.manifest.flavor}' could not be written as a model of MLflow: "
+            f"{type(error).__name__}: {str(error)[:300]}",
+            flavor=stored.manifest.flavor,
+        ) from error
+    return target
+
+
+def _empty(folder: Path, *, itself: bool) -> None:
+    """Remove what was written: what is left of an export would be in the way of the next one."""
+    for path in [folder] if itself else list(folder.iterdir()):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _write(export: _Export) -> None:
+    stored, target = export.stored, export.folder
     _WRITERS.get(stored.manifest.flavor, _write_ours)(export)
     if not export.function:
         _write_ours(export)
@@ -80,7 +103,6 @@ def export_mlflow(model: StoredModel | HasStored, folder: str | Path) -> Path:
     if example is not None:
         record["saved_input_example_info"] = example
     (target / "MLmodel").write_text(to_yaml(record), encoding="utf-8")
-    return target
 
 
 def _write_sklearn(export: _Export) -> None:
@@ -258,5 +280,6 @@ def _mlmodel(export: _Export) -> dict[str, Any]:
         "utc_time_created": created.strftime("%Y-%m-%d %H:%M:%S.%f"),
         "metadata": dict(manifest.metadata) or None,
     }
-    signature = to_mlflow(manifest.signature)
+    takes_tensors = "pytorch" in export.flavors and getattr(manifest.signature, "container", None) in ("dict", "torch")
+    signature = to_mlflow(manifest.signature, takes_tensors=takes_tensors)
     return record if signature is None else {**record, "signature": signature}

@@ -107,17 +107,24 @@ def import_mlflow(folder: str | Path, *, allow_pickle: bool = True, trusted: tup
     name = _flavor_of(base, flavors)
     found = _Import(base, flavors[name], allow_pickle, tuple(trusted))
     native = _loaded(found, name, flavors.get("python_function", {}))
-    signature = from_mlflow(record.get("signature"))
-    requirements = base / "requirements.txt"
+    signature = from_mlflow(record.get("signature"), columns_in="pandas" if name == "pytorch" else None)
+    python, metadata = flavors.get("python_function", {}).get("python_version"), record.get("metadata")
     return ImportedModel(
         model=native if name == "mlflowish" else as_model(native, signature, flavor=name),
         flavor=name,
         signature=signature,
-        requirements=requirements.read_text(encoding="utf-8") if requirements.is_file() else "",
-        python=flavors.get("python_function", {}).get("python_version"),
-        metadata=record.get("metadata") or {},
+        requirements=_requirements(base),
+        python=python if isinstance(python, str) else None,
+        metadata=metadata if isinstance(metadata, Mapping) else {},
         input_example=_example(base, record, signature),
     )
+
+
+def _requirements(folder: Path) -> str:
+    path = (folder / "requirements.txt").resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _example(folder: Path, record: Mapping[str, Any], signature: Signature | None) -> Any:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mlflowish.errors import IntegrityError
 from mlflowish.models.signature import Signature
-from mlflowish.models.types import is_tensor, normal, tensor_element
+from mlflowish.models.types import UNFIT, is_tensor, normal, tensor_element
 
 _NAMES = {
     pa.bool_(): "boolean",
@@ -44,18 +44,19 @@ class _NoWord(Exception):
     """MLflow has no word for a type."""
 
 
-def to_mlflow(signature: Signature | None) -> dict[str, str] | None:
-    """The entry `signature` of an MLmodel; None if MLflow has no words for the inputs."""
-    if signature is None or (inputs := _schema(signature.inputs)) is None:
+def to_mlflow(signature: Signature | None, *, takes_tensors: bool = False) -> dict[str, str] | None:
+    """The entry `signature` of an MLmodel; None if MLflow has no words for the inputs. `takes_tensors`: a model that is
+    given its columns one by one, as tensors."""
+    if signature is None or (inputs := _schema(signature.inputs, as_tensors=takes_tensors)) is None:
         return None
     outputs = None if signature.outputs is None else _schema(signature.outputs)
     found = {"inputs": inputs, "outputs": outputs}
     return {name: json.dumps(columns) for name, columns in found.items() if columns is not None}
 
 
-def _schema(schema: pa.Schema) -> list[dict[str, Any]] | None:
+def _schema(schema: pa.Schema, *, as_tensors: bool = False) -> list[dict[str, Any]] | None:
     # MLflow has either columns or tensors.
-    as_tensors = any(is_tensor(field.type) for field in schema) or schema.names == [""]
+    as_tensors = as_tensors or any(is_tensor(field.type) for field in schema) or schema.names == [""]
     try:
         return [_tensor(field) if as_tensors else _column(field) for field in schema]
     except _NoWord:
@@ -94,20 +95,27 @@ def _tensor(field: pa.Field) -> dict[str, Any]:
     return {"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": shape}, **named}
 
 
-def from_mlflow(record: Any) -> Signature | None:
-    """The signature that an MLmodel tells; None without one, or with one that has no inputs."""
+def from_mlflow(record: Any, *, columns_in: str | None = None) -> Signature | None:
+    """The signature that an MLmodel tells; None without one, or with one that has no inputs. `columns_in`: what a
+    model is given columns in, which MLflow gives in a frame of pandas; what its flavor says if None.
+    """
     if not isinstance(record, Mapping) or not record.get("inputs"):
         return None
     inputs, outputs = _parsed(record["inputs"]), record.get("outputs")
-    is_array = inputs.names == [""]
-    return Signature(inputs, _parsed(outputs) if outputs else None, "numpy" if is_array else None)
+    container = "numpy" if inputs.names == [""] else columns_in if _has_columns(record["inputs"]) else None
+    return Signature(inputs, _parsed(outputs) if outputs else None, container)
+
+
+def _has_columns(text: Any) -> bool:
+    described = json.loads(text) if isinstance(text, str) else text
+    return all(one["type"] != "tensor" for one in described)
 
 
 def _parsed(text: Any) -> pa.Schema:
     try:
         described = json.loads(text) if isinstance(text, str) else text
         return pa.schema([_field(one, number) for number, one in enumerate(described)])
-    except (ValueError, TypeError, KeyError, AttributeError, pa.ArrowException, ImportError) as error:
+    except (*UNFIT, KeyError, AttributeError, ImportError, RecursionError) as error:
         raise IntegrityError(f"The signature in an MLmodel makes no sense: {str(error)[:200]}") from error
 
 

@@ -244,3 +244,95 @@ def test_a_registered_version_is_exported_like_a_stored_model(tmp_path):
         folder = export_mlflow(version, tmp_path / "model")
     expected = sklearn_model().predict(FRAME[:3]).tolist()
     assert import_mlflow(folder).model.predict(FRAME[:3]).tolist() == expected
+
+
+@pytest.mark.parametrize("columns", [True, False], ids=["columns", "array"])
+def test_a_pytorch_model_is_given_the_columns_that_mlflow_gives_it_as_one_tensor(mlflow, store, tmp_path, columns):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    import mlflow.pytorch
+
+    frame = FRAME.astype("float32")
+    data = frame if columns else frame.to_numpy()
+    model = torch.nn.Linear(2, 1)
+    signature = mlflow.models.infer_signature(data, np.zeros((1, 1), "float32"))
+    kept = {"signature": signature, "serialization_format": "pickle", "pip_requirements": ["torch"]}
+    mlflow.pytorch.save_model(model, tmp_path / "theirs", **kept)
+    wanted = np.asarray(mlflow.pyfunc.load_model(str(tmp_path / "theirs")).predict(data))
+    assert (import_mlflow(tmp_path / "theirs").model.predict(data).numpy() == wanted).all()
+    export_mlflow(store_model(store, model, input_example=data), tmp_path / "ours")
+    assert (import_mlflow(tmp_path / "ours").model.predict(data).numpy() == wanted).all()
+
+
+def test_a_pytorch_model_of_several_tensors_goes_there_and_back(store, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is too large for the test extra")
+    data = {"x": torch.ones(3), "y": torch.zeros(3)}
+    scripted = torch.nn.Module()
+    scripted.forward = lambda x, y: x - y
+    export_mlflow(store_model(store, scripted, input_example=data), tmp_path / "folder")
+    assert import_mlflow(tmp_path / "folder").model.predict(data).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.fixture
+def exported(store, tmp_path):
+    """A folder of ours, and a function that says something else in its MLmodel."""
+    import yaml
+
+    folder = export_mlflow(store_model(store, weighted, input_example=FRAME), tmp_path / "folder")
+    record = yaml.safe_load((folder / "MLmodel").read_text())
+
+    def say(**changed):
+        (folder / "MLmodel").write_text(yaml.safe_dump(record | changed))
+        return folder
+
+    return say
+
+
+def test_what_lies_outside_of_a_folder_is_not_read(exported, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    folder = exported()
+    (folder / "requirements.txt").unlink()
+    (folder / "requirements.txt").symlink_to(tmp_path / "secret.txt")
+    assert import_mlflow(folder).requirements == ""
+    (folder / "requirements.txt").unlink()
+    (folder / "requirements.txt").write_bytes(b"numpy\xff")
+    assert import_mlflow(folder).requirements == "numpy\ufffd"
+
+
+@pytest.mark.parametrize("path", ["\0", "x" * 5000, "../secret.txt"])
+def test_an_example_that_cannot_be_is_none(exported, path):
+    folder = exported(saved_input_example_info={"artifact_path": path, "type": "dataframe"})
+    assert import_mlflow(folder).input_example is None
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    ["[" * 100_000, '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 99999999999999999999]}}]'],
+    ids=["deep", "large"],
+)
+def test_a_signature_that_makes_no_sense_is_refused(exported, inputs):
+    with pytest.raises(mf.IntegrityError, match="signature in an MLmodel makes no sense"):
+        import_mlflow(exported(signature={"inputs": inputs}))
+
+
+def test_what_is_of_another_type_is_left_out(exported):
+    function = {"loader_module": "x", "python_version": [3]}
+    folder = exported(metadata=[1], flavors={"python_function": function, "mlflowish": {"data": "mlflowish"}})
+    imported = import_mlflow(folder)
+    assert (imported.python, imported.metadata) == (None, {})
+    assert "ImportedModel" in imported._repr_html_()
+
+
+def test_an_export_that_fails_leaves_nothing(store, tmp_path):
+    from sklearn.ensemble import RandomForestClassifier
+    from xgboost import XGBClassifier
+
+    forest = store_model(store, RandomForestClassifier(2).fit(FRAME, TARGET))
+    unfitted = store_model(store, XGBClassifier())
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "empty"):
+        with pytest.raises(mf.CapabilityError, match="allow_pickle=False"):
+            export_mlflow(open_model(mf.Store(store.url, allow_pickle=False), forest.manifest_ref), folder)
+        with pytest.raises(mf.CapabilityError, match="could not be written as a model of MLflow"):
+            export_mlflow(unfitted, folder)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "store"] == ["empty"]
+    assert not any((tmp_path / "empty").iterdir())
