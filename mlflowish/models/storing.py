@@ -10,6 +10,7 @@ from typing import Any
 
 from mlflowish.errors import (
     InvalidInputError,
+    MlflowishError,
     ModelWarning,
     UncacheableError,
 )
@@ -53,7 +54,7 @@ def store_model(
     manifest.packed()  # what JSON cannot hold is refused before anything is written
     store.create()
     files = FileWriter(store, manifest.digest)
-    options = dict(chosen.save(native, files))
+    options = dict(_saved(chosen, native, files))
     example = _store_example(input_example, files)
     reach = reach_of(native)
     sources = store_code(reach, files, code)
@@ -67,6 +68,18 @@ def store_model(
         libraries=_libraries(chosen, reach),
     )
     return StoredModel(store, store.objects.put(manifest.packed()), manifest)
+
+
+def _saved(chosen: Flavor, native: Any, files: FileWriter) -> Mapping[str, Any]:
+    try:
+        return chosen.save(native, files)
+    except (MlflowishError, MemoryError):
+        raise
+    except Exception as error:
+        raise InvalidInputError(
+            f"The model cannot be stored by flavor '{chosen.name}': {type(error).__name__}: {str(error)[:300]}",
+            flavor=chosen.name,
+        ) from error
 
 
 def copy_model(stored: StoredModel, store: Store) -> StoredModel:

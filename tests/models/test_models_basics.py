@@ -142,3 +142,13 @@ def test_a_model_travels_through_pickle_with_its_signature(store, pipeline):
     again = pickle.loads(pickle.dumps(loaded))
     assert again.signature == loaded.signature
     assert isinstance(again, type(pipeline))
+
+
+def test_what_a_library_says_of_a_model_that_it_cannot_write_is_the_cause(store, pipeline, monkeypatch):
+    def refuses(self, model, files):
+        raise LookupError("not initialised")
+
+    monkeypatch.setattr("mlflowish.models.flavors.sklearn.SklearnFlavor.save", refuses)
+    with pytest.raises(mf.InvalidInputError, match="by flavor 'sklearn': LookupError: not initialised") as refused:
+        store_model(store, pipeline)
+    assert isinstance(refused.value.__cause__, LookupError)
