@@ -50,6 +50,9 @@ for _command in _COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal's encoding does not have is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(given))
 
 

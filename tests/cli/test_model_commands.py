@@ -233,3 +233,15 @@ def test_what_did_not_arrive_makes_hooks_end_with_one(stocked: Runner, tmp_path:
     assert hook["pending"] == 1
     done = stocked("hooks", "--deliver")
     assert (done.code, "1 deliveries did not arrive" in done.err) == (1, True)
+
+
+def test_what_the_encoding_of_a_terminal_does_not_have_is_escaped(
+    typed: Runner, tmp_path: Path, left_by: Callable[..., str]
+) -> None:
+    left_by('import mlflowish as mf\n\nmf.register_model("\\u6f22", 1)', tmp_path)
+    shown = typed("models", PYTHONIOENCODING="cp1252")
+    assert (shown.code, shown.err) == (0, "")
+    assert "\\u6f22" in shown.out
+    refused = typed("models", "\u6f23", PYTHONIOENCODING="cp1252")
+    assert (refused.code, "Traceback" in refused.err) == (1, False)
+    assert "'\\u6f23'" in refused.err
