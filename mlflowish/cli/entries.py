@@ -121,8 +121,11 @@ def forget(name: str, yes: bool, location: Location, as_json: bool) -> None:
         click.confirm(
             f"Drop {len(entries)} stored results of {entries[0].meta.step} in {store.url}?", abort=True, err=True
         )
+    by_step: dict[str, dict[bytes, list[bytes]]] = {}
     for entry in entries:
-        store.forget(entry.key, [entry.id], step=entry.meta.step)
+        by_step.setdefault(entry.meta.step, {}).setdefault(entry.key, []).append(entry.id)
+    for step, ids in by_step.items():
+        store.forget_all(ids, step=step)
     store.flush()
     if as_json:
         print_json({"store": store.url, "dropped": len(entries)})

@@ -130,13 +130,15 @@ class _Collection:
         return present
 
     def _evict(self, leaving: Collection[Candidate]) -> None:
-        journals = self.store.journals("calls")
-        for tag in {candidate.tag for candidate in leaving}:
+        journals, tags = self.store.journals("calls"), {candidate.tag for candidate in leaving}
+        for tag in tags:
             forgetting.note(self.store, tag)
         for candidate in leaving:
             self.watch.advance()
             journals.append(candidate.key, records.pack_tombstone([candidate.id], candidate.tag))
         journals.flush()
+        for tag in tags:  # whoever has looked since may rely on what is gone now
+            forgetting.note(self.store, tag)
 
     def _deleted_versions(self) -> list[tuple[str, int, VersionRecord]]:
         """The deleted versions of models that the policy purges."""

@@ -154,6 +154,7 @@ def _check_objects(check: Check, journals: Journals, entry: Entry, present: dict
 def _remove(store: Store, key: bytes, tombstone: bytes) -> None:
     forgetting.note(store, tombstone[1:9])
     store.journals("calls").append(key, tombstone)
+    forgetting.note(store, tombstone[1:9])  # as in `Store.forget_all`
 
 
 def _missing(check: Check, ref: ObjectRef) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mlflowish.errors import StorageError, UncacheableError
-from mlflowish.store import Entry, Store, Table
+from mlflowish.errors import UncacheableError
+from mlflowish.store import Entry, Table
 
 if TYPE_CHECKING:
     from mlflowish.steps.wrapper import Step
@@ -48,21 +47,11 @@ def forget(step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
         for call in store.calls(step.name):
             if isinstance(call, Entry):
                 by_key.setdefault(call.key, []).append(call.id)
-        for key, ids in by_key.items():
-            store.forget(key, ids, step=step.name)
-        _ship(store)
+        store.forget_all(by_key, step=step.name)
         return sum(map(len, by_key.values()))
     identity = step.identify(args, kwargs)
     if identity.key is None:
         raise UncacheableError(f"{step.name}: this call has no key to forget: {identity.reason}", path=identity.reason)
     ids = [entry.id for entry in store.entries(identity.key)]
     store.forget(identity.key, ids, step=step.name)
-    _ship(store)
     return len(ids)
-
-
-def _ship(store: Store) -> None:
-    """In a bucket, let workers see at once what was forgotten: what they compute next is computed anew."""
-    if not store.storage.capabilities.append:
-        with suppress(StorageError):  # out of reach: shipped when it can be
-            store.flush()

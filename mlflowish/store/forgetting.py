@@ -19,7 +19,8 @@ KIND = "forgotten"
 
 
 def note(store: Store, tag: bytes) -> None:
-    """Results of the step with that tag are about to be removed. Before they are: who sees them gone sees this."""
+    """Results of the step with that tag are about to be removed, or have been. Before they are: who sees them gone sees
+    this. And after it: what was concluded in between, from what was still there, is of an epoch that has passed."""
     store.journals(KIND).append(tag.ljust(16, b"\0"), os.urandom(16))
 
 

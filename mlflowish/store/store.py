@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mlflowish.errors import InvalidInputError, MlflowishError
+from mlflowish.errors import InvalidInputError, MlflowishError, StorageError
 from mlflowish.store import entries as records
 from mlflowish.store import forgetting, uses
 from mlflowish.store.entries import Entry, Event, Meta, Part
@@ -217,9 +218,21 @@ class Store:
 
     def forget(self, key: bytes, entry_ids: Sequence[bytes], *, step: str) -> None:
         """Remove these entries of a key: they never hit again. Their objects stay until garbage collection."""
-        if entry_ids:
-            forgetting.note(self, records.step_tag(step))
-            self.journals("calls").append(key, records.pack_tombstone(entry_ids, records.step_tag(step)))
+        self.forget_all({key: entry_ids}, step=step)
+
+    def forget_all(self, entry_ids: Mapping[bytes, Sequence[bytes]], *, step: str) -> None:
+        """The same for entries of several keys of one step. In a bucket others can see it when this returns."""
+        if not any(entry_ids.values()):
+            return
+        tag, journals = records.step_tag(step), self.journals("calls")
+        forgetting.note(self, tag)
+        for key, ids in entry_ids.items():
+            if ids:
+                journals.append(key, records.pack_tombstone(ids, tag))
+        if not self.storage.capabilities.append:
+            with suppress(StorageError):  # out of reach: shipped when it can be
+                journals.flush()
+        forgetting.note(self, tag)  # whoever has looked since the first note may rely on what is gone now
 
     def removals(self, key: bytes) -> tuple[bytes, ...]:
         """The records that remove entries of a key, as far as they are known here: for `hear_of`, elsewhere."""

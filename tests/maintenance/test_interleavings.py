@@ -298,6 +298,17 @@ def require_not_both(process: Process) -> None:
     assert not (record.is_deleted and record.status == "RUNNING")
 
 
+@pytest.mark.parametrize("explorer", ["memory"], indirect=True)
+@pytest.mark.parametrize("first", [forget, forget_the_last])
+def test_a_pipeline_is_not_passed_with_what_was_being_forgotten_when_it_ran(
+    explorer: Explorer, first: Operation
+) -> None:
+    for number in range(8, explorer.calls_of(first) + 1):
+        world, _, plan = explorer.play(first, pipeline_again, number)
+        assert not facts_of(world)["passed"], plan.met
+        world.drop()
+
+
 class Refusing:
     """No room for objects, until there is another plan."""
 
