@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,14 @@ import mlflowish as mf
 
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NOBODY = 65534
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder that others can be let into. Into pytest's own they cannot: another session of it, when it begins, shuts
+    the folder in which those of all sessions are."""
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(place)
 
 
 @pytest.fixture
