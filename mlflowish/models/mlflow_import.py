@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from mlflowish.errors import (
     IntegrityError,
     InvalidInputError,
     MlflowishError,
+    ModelWarning,
     NotFoundError,
     missing_extra,
 )
 from mlflowish.models.conforming import conformed
+from mlflowish.models.flavors.base import require_sklearn
 from mlflowish.models.flavors.sklearn import skops_model
 from mlflowish.models.mlflow_example import read_example
 from mlflowish.models.mlflow_schema import from_mlflow
@@ -106,9 +109,11 @@ def import_mlflow(folder: str | Path, *, allow_pickle: bool = True, trusted: tup
         raise IntegrityError(f"{base / 'MLmodel'} names no flavors")
     name = _flavor_of(base, flavors)
     found = _Import(base, flavors[name], allow_pickle, tuple(trusted))
-    native = _loaded(found, name, flavors.get("python_function", {}))
+    function = flavors.get("python_function", {})
+    native = _loaded(found, name, function)
     signature = from_mlflow(record.get("signature"), columns_in="pandas" if name == "pytorch" else None)
-    python, metadata = flavors.get("python_function", {}).get("python_version"), record.get("metadata")
+    python, metadata = function.get("python_version"), record.get("metadata")
+    _warn_of_another_predict(function.get("predict_fn"))
     return ImportedModel(
         model=native if name == "mlflowish" else as_model(native, signature, flavor=name),
         flavor=name,
@@ -118,6 +123,16 @@ def import_mlflow(folder: str | Path, *, allow_pickle: bool = True, trusted: tup
         metadata=metadata if isinstance(metadata, Mapping) else {},
         input_example=_example(base, record, signature),
     )
+
+
+def _warn_of_another_predict(asked: Any) -> None:
+    if isinstance(asked, str) and asked != "predict":
+        warnings.warn(
+            f"MLflow asks this model by its {asked[:100]!r}; predict of what was loaded is the model's own, and says "
+            f"something else: call its {asked[:100]!r}.",
+            ModelWarning,
+            stacklevel=3,
+        )
 
 
 def _requirements(folder: Path) -> str:
@@ -197,7 +212,7 @@ def _flavor_of(folder: Path, flavors: Mapping[str, Any]) -> str:
 
 
 def _loaded(found: _Import, name: str, function: Mapping[str, Any]) -> Any:
-    from mlflowish.models.flavors import flavor_named
+    from mlflowish.models.flavors import extra_for
 
     try:
         with _project_code(found, function):
@@ -205,9 +220,8 @@ def _loaded(found: _Import, name: str, function: Mapping[str, Any]) -> Any:
     except MlflowishError:
         raise
     except ImportError as error:
-        flavor = flavor_named(name)
-        if flavor.extra and (error.name or "").partition(".")[0] in flavor.libraries:
-            raise missing_extra(flavor.extra, needed_for=f"Loading this {name} model", cause=error) from error
+        if (extra := extra_for(error)) is not None:
+            raise missing_extra(extra, needed_for=f"Loading this {name} model", cause=error) from error
         raise CapabilityError(
             f"The MLflow model in {found.folder} needs a module that is not here: {error}. Install its "
             "requirements.txt."
@@ -257,6 +271,8 @@ def _read_xgboost(found: _Import) -> Any:
     if module not in _XGBOOST_MODULES or not kind.startswith(("Booster", "XGB")) or not hasattr(xgboost, kind):
         raise IntegrityError(f"{found.folder / 'MLmodel'} names a class {module}.{kind}, which XGBoost does not have")
     path = found.path("data")
+    if kind != "Booster":
+        require_sklearn()
     model = getattr(xgboost, kind)()
     model.load_model(path)
     return model

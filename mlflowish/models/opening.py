@@ -11,7 +11,7 @@ from mlflowish.codecs.classes import classes
 from mlflowish.errors import CapabilityError, InvalidInputError, MlflowishError, ModelWarning, missing_extra
 from mlflowish.hashing import hexdigest
 from mlflowish.models.files import FileReader
-from mlflowish.models.flavors import Flavor, flavor_named, library_version
+from mlflowish.models.flavors import Flavor, extra_for, flavor_named, library_version
 from mlflowish.models.importing import imported_code
 from mlflowish.models.manifest import MOST_BYTES, Manifest
 from mlflowish.models.proxy import as_model
@@ -147,10 +147,9 @@ def _loaded(flavor: Flavor, reader: FileReader, manifest: Manifest) -> Any:
     except MlflowishError:
         raise
     except ImportError as error:
-        if flavor.extra is not None and (error.name or "").partition(".")[0] in flavor.libraries:
-            raise missing_extra(
-                flavor.extra, needed_for=f"Loading this {manifest.model_type.rpartition('.')[2]}", cause=error
-            ) from error
+        if (extra := extra_for(error)) is not None:
+            needed_for = f"Loading this {manifest.model_type.rpartition('.')[2]}"
+            raise missing_extra(extra, needed_for=needed_for, cause=error) from error
         raise CapabilityError(
             f"Loading this model of flavor '{flavor.name}' needs a module that is not here: {error}. Install what its "
             "environment lists: manifest.environment.requirements().",

@@ -111,13 +111,23 @@ def test_another_major_version_is_told_and_a_minor_one_is_not(stored):
     made_with("1.0.0").load()
 
 
-@pytest.mark.parametrize(("library", "extra"), [("lightgbm", "lightgbm"), ("skops", "skops")])
+@pytest.mark.parametrize(
+    ("library", "extra"), [("lightgbm", "lightgbm"), ("skops", "skops"), ("xgboost", "xgboost"), ("sklearn", "sklearn")]
+)
 def test_a_library_that_is_missing_names_its_extra(store, stored, tmp_path, library, extra):
     if library == "lightgbm":
         from lightgbm import LGBMRegressor
 
         model = LGBMRegressor(n_estimators=1, n_jobs=1, verbose=-1, min_child_samples=1).fit(FRAME, FRAME.a)
         stored = store_model(store, model)
+    elif library != "skops":
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from xgboost import XGBRegressor
+
+        model = XGBRegressor(n_estimators=1, n_jobs=1).fit(FRAME, FRAME.a)
+        # Of what a pipeline holds, not the pipeline's own library is missing.
+        stored = store_model(store, make_pipeline(StandardScaler(), model) if library == "xgboost" else model)
     ref = stored.manifest_ref
     code = f"""
 import sys

@@ -176,6 +176,16 @@ def test_we_load_a_pytorch_model_that_mlflow_wrote(mlflow, tmp_path):
         import_mlflow(path, allow_pickle=False)
 
 
+def test_a_model_that_mlflow_asks_by_another_method_says_so(mlflow, tmp_path):
+    path, model = str(tmp_path / "theirs"), sklearn_model()
+    mlflow.sklearn.save_model(model, path, pyfunc_predict_fn="predict_proba", **UNINFERRED)
+    with pytest.warns(mf.ModelWarning, match="'predict_proba'"):
+        imported = import_mlflow(path)
+    theirs = mlflow.pyfunc.load_model(path).predict(FRAME)
+    assert np.array_equal(imported.model.predict_proba(FRAME), theirs)
+    assert imported.model.predict(FRAME).shape == (len(FRAME),)
+
+
 def test_pickles_in_a_folder_obey_the_policy(mlflow, tmp_path):
     path = str(tmp_path / "theirs")
     saved_sklearn_by_pickle(mlflow, path, None)

@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 from mlflowish.errors import AlreadyExistsError, CapabilityError, InvalidInputError, nearest
 from mlflowish.models.flavors.base import Flavor, comes_from, library_version, top_of
 
-__all__ = ["Flavor", "comes_from", "find_flavor", "flavor_named", "known_flavors", "library_version", "register_flavor"]
+__all__ = [
+    "Flavor",
+    "comes_from",
+    "extra_for",
+    "find_flavor",
+    "flavor_named",
+    "known_flavors",
+    "library_version",
+    "register_flavor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,13 @@ def flavor_named(name: str) -> Flavor:
     flavor: Flavor = getattr(module, home.attribute)()
     _loaded[name] = flavor
     return flavor
+
+
+def extra_for(error: ImportError) -> str | None:
+    """The extra with the library that an import did not find, if it is one whose models are stored here."""
+    top = (error.name or "").partition(".")[0]
+    ours = [flavor_named(name) for name, home in _BUILTIN.items() if top in home.libraries]
+    return next((flavor.extra for flavor in (*_registered.values(), *ours) if top in flavor.libraries), None)
 
 
 def find_flavor(model: Any, name: str | None = None) -> Flavor:

@@ -65,6 +65,11 @@ def top_of(cls: type) -> str:
     return module.partition(".")[0] if isinstance(module, str) else ""
 
 
+def require_sklearn() -> None:
+    """ImportError if scikit-learn is not there. Libraries with classes in its style say that in words of their own."""
+    import sklearn  # noqa: F401  whether it is there is all
+
+
 def library_version(library: str) -> str | None:
     """The version of an imported library; None if it is not imported or does not say."""
     version = getattr(sys.modules.get(library), "__version__", None)

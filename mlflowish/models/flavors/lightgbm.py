@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import IntegrityError
 from mlflowish.models.files import FileReader, FileWriter
-from mlflowish.models.flavors.base import Flavor, comes_from, top_of
+from mlflowish.models.flavors.base import Flavor, comes_from, require_sklearn, top_of
 from mlflowish.models.flavors.python import plain_or_none, storable
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def _restored(files: FileReader, kind: str, state: Any) -> Any:
         booster.__setstate__({**_attributes(state, "booster"), "_handle": text})
     if kind == "Booster":
         return booster
+    require_sklearn()
     model = getattr(lightgbm, kind)()
     vars(model).update(_attributes(state, "model"))
     if booster is not None:

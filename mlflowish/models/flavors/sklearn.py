@@ -131,13 +131,7 @@ def skops_model(
         import skops.io
     except ImportError as error:
         raise missing_extra("skops", needed_for="Loading a scikit-learn model stored by skops", cause=error) from error
-    try:
-        return _built(skops.io, data, path, allow_pickle=allow_pickle, trusted=known)
-    except ImportError as error:
-        raise CapabilityError(
-            f"The model cannot be put together here: {error}. Install what its environment lists: "
-            "manifest.environment.requirements().",
-        ) from error
+    return _built(skops.io, data, path, allow_pickle=allow_pickle, trusted=known)
 
 
 def _built(skops: Any, data: bytes, path: str, *, allow_pickle: bool, trusted: Sequence[str]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflowish.errors import IntegrityError
 from mlflowish.models.files import FileReader, FileWriter
-from mlflowish.models.flavors.base import Flavor, comes_from, top_of
+from mlflowish.models.flavors.base import Flavor, comes_from, require_sklearn, top_of
 from mlflowish.models.flavors.python import plain_or_none, storable
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _wrapper(files: FileReader, kind: str, state: Any, made_with: Any) -> Any:
 
     if type(state) is not dict or not all(type(name) is str for name in state):
         raise IntegrityError("The attributes of a stored XGBoost model make no sense")
+    require_sklearn()
     model = getattr(xgboost, kind)()
     vars(model).update(state)
     if _MODEL in files:
