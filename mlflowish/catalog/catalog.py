@@ -110,8 +110,7 @@ class Catalog:
 
         NotFoundError if some of those that were asked for have been cleaned.
         """
-        head = self.history.advance().head
-        return self.history.commits(since, head if until is None else min(until, head))
+        return self.history.commits(since, until, self.history.advance().head)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -240,8 +239,7 @@ class Catalog:
         return cleaned
 
     def _forget_ids(self, floor: int) -> None:
-        view = self.history.view()
-        old = [key for key, slot, _ in view.scan(ID, view.head) if slot <= floor]
+        old = self._old_ids(floor)
 
         def forget(tx: Transaction) -> None:
             for key in old:
@@ -250,6 +248,16 @@ class Catalog:
 
         if old:
             self.transact(forget, comment="forget old ids")
+
+    def _old_ids(self, floor: int) -> list[str]:
+        view = self.history.view()
+        while True:
+            try:
+                return [key for key, slot, _ in view.scan(ID, view.head) if slot <= floor]
+            except NotFoundError:
+                if view.base.later is None:
+                    raise
+                view = self.history.advance()  # others have gone on, and have cleaned beyond it
 
     def _begin(self, given_id: str | None, comment: str) -> Transaction:
         if not isinstance(comment, str):

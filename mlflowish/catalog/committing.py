@@ -161,7 +161,12 @@ class Committer:
             tip = view.tip()  # what they are checked against is what the record follows, whatever is learned meanwhile
             if self._known.log.is_near:  # else it is looked for after a pause only: it costs a round trip
                 self._known.require_last(view, tip)
-            self._commit_chosen(_choose([one for one in batch if not one.is_done], view, tip), view, tip)
+            try:
+                self._commit_chosen(_choose([one for one in batch if not one.is_done], view, tip), view, tip)
+            except NotFoundError:
+                if view.base.later is None:
+                    raise
+                self._known.advance()  # what they are checked against was cleaned away: again, on what is there now
         except (StorageError, IntegrityError, CapabilityError, FormatVersionError) as error:
             for one in batch:
                 if not one.is_done:

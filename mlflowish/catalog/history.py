@@ -282,23 +282,26 @@ class History:
                 high = middle - 1
         return low
 
-    def commits(self, since: int | None, last: int) -> Iterator[Commit]:
-        """The commits with `since` < slot <= `last`; None: all that are kept when the first is asked for."""
-        slot = (self.floors.look(even_if_fresh=True).slot if since is None else since) + 1
+    def commits(self, since: int | None, until: int | None, head: int) -> Iterator[Commit]:
+        """The commits with `since` < slot <= `until`, of those up to `head`. None: all that are kept when the first is
+        asked for; later ones than `head` only if all up to it have been cleaned."""
+        slot, last = 0 if since is None else since + 1, head if until is None else min(until, head)
         while slot <= last:
+            if since is None and slot <= self.floors.look(even_if_fresh=True).slot:
+                slot = self.floors.newest.slot + 1
+                last = self.advance().head if until is None and slot > last + 1 else last
+                continue
             known = self.view().commit_at(slot)
             found = [known] if known is not None else self._kept_commits(slot, min(WINDOW, last - slot + 1))
-            if found is None and since is None:
-                slot = self.floors.newest.slot + 1
-                continue
-            if found is None:
+            if found is not None:
+                yield from found
+                slot, since = slot + len(found), slot
+            elif since is not None:
                 raise NotFoundError(
                     f"The commit of slot {slot} of the catalog at {self.storage.url} is gone: its log was cleaned up "
                     f"to slot {self.floors.newest.slot}",
                     slot=slot,
                 )
-            yield from found
-            slot, since = slot + len(found), slot
 
     def _kept_commits(self, slot: int, count: int) -> list[Commit] | None:
         """Some commits from a slot on, None if that was cleaned away: what rests below a floor is no history, a slow

@@ -218,6 +218,20 @@ def test_the_commits_that_are_kept_are_listed_while_some_are_cleaned(storage: St
         list(reader.catalog.log(since=5))
 
 
+def test_a_log_of_which_all_that_was_known_is_cleaned_tells_what_came_since(storage: Storage) -> None:
+    writer, reader = Catalog(storage), Catalog(storage)
+    fill(writer, 100)
+
+    def commit_and_clean() -> None:
+        fill(writer, 100)
+        clean_now(writer)
+
+    log, bounded = reader.log(), reader.log(until=99)
+    commit_and_clean()
+    assert [commit.slot for commit in log] == list(range(192, 200))
+    assert list(bounded) == []
+
+
 def test_a_look_for_news_that_failed_is_not_taken_for_one(storage: Storage) -> None:
     """Two threads wait while a third one looks; then one of them fails, and the other must look itself."""
     writer = Catalog(storage)
@@ -275,6 +289,24 @@ def test_a_function_whose_state_is_cleaned_away_is_called_again(storage: Storage
     sleeper.transact(increment_late)
     assert states == [63, 134]
     assert Catalog(storage).snapshot().get("mine") == 7
+
+
+def test_a_block_whose_state_is_cleaned_away_while_it_commits_follows_what_is_there_now(storage: Storage) -> None:
+    writer, sleeper = Catalog(storage), Sleeper(storage)
+    fill(writer, 64)
+    sleeper.catalog.snapshot()  # stands on the checkpoint of slot 63, and has read nothing of it
+
+    def commit_and_clean() -> None:
+        fill(writer, 70)
+        clean_now(writer)
+
+    with sleeper.catalog.transaction() as tx:
+        tx.put("mine", 1)
+        plan = sleeper.sleeps(("get", "catalog/segments", commit_and_clean))
+    assert not plan.left
+    assert Catalog(storage).history.advance().head == 134
+    assert state(Catalog(storage)) == state(writer) == state(sleeper.catalog)
+    assert writer.known().get("mine") == 1
 
 
 def test_a_commit_into_a_slot_that_was_cleaned_away_is_taken_back_whatever_was_asked_meanwhile(
@@ -477,6 +509,26 @@ def test_a_cleaning_that_was_overtaken_lowers_no_floor(storage: Storage) -> None
     assert not plan.left
     assert Catalog(storage).history.floors.look() == Floor(0, 191)
     assert state(Catalog(storage)) == state(writer)
+
+
+def test_a_cleaning_that_was_overtaken_forgets_the_old_ids_and_no_others(storage: Storage) -> None:
+    writer, sleeper = Catalog(storage), Sleeper(storage)
+    increment(writer, "old")
+    fill(writer, 63)
+    clean_now(writer)
+    sleeper.catalog.snapshot()  # stands on the checkpoint of slot 63, and has read nothing of it
+
+    def commit_and_clean_further() -> None:
+        increment(writer, "young")
+        fill(writer, 70)
+        clean_now(writer)
+
+    plan = sleeper.sleeps(("get", "catalog/segments", commit_and_clean_further))
+    sleeper.catalog.clean(keep_s=-1.0, keep_slots=0)
+    assert not plan.left
+    for given_id, count in (("young", 2), ("old", 3)):
+        increment(writer, given_id)
+        assert writer.snapshot().get("mine") == count
 
 
 def test_a_cleaning_that_was_overtaken_removes_no_checkpoint(storage: Storage) -> None:
