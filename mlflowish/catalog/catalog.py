@@ -54,12 +54,14 @@ class Catalog:
         storage: Storage,
         prepare: Callable[[], object] | None = None,
         is_doomed: Callable[[str], bool] | None = None,
+        refresh_dooms: Callable[[], object] | None = None,
     ) -> None:
         """`prepare()` is called before the first commit of this handle. `is_doomed(name)`: was it announced elsewhere
-        that an object is to be deleted? The announcement comes before an epoch does."""
+        that an object is to be deleted? The announcement comes before an epoch does. `refresh_dooms()`: before
+        `is_doomed` is asked about an object that is gone, which it must not answer from what it knew."""
         self.storage = storage
         self._prepare = prepare
-        self._is_doomed = is_doomed
+        self._is_doomed, self._refresh_dooms = is_doomed, refresh_dooms
         self.forget_threads()
         _handles.add(self)
 
@@ -71,7 +73,7 @@ class Catalog:
         self._committer = Committer(self.history)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Catalog, (self.storage, self._prepare, self._is_doomed)
+        return Catalog, (self.storage, self._prepare, self._is_doomed, self._refresh_dooms)
 
     def __repr__(self) -> str:
         return f"Catalog({self.storage.url!r}, head={self.history.known_head()})"
@@ -263,7 +265,14 @@ class Catalog:
         if not isinstance(comment, str):
             raise InvalidInputError(f"The comment of a transaction is text, found {comment!r:.100}", comment=comment)
         view = self.history.advance()
-        return Transaction(newest(view), self.storage, given_id=given_id, comment=comment, is_doomed=self._is_doomed)
+        return Transaction(
+            newest(view),
+            self.storage,
+            given_id=given_id,
+            comment=comment,
+            is_doomed=self._is_doomed,
+            refresh_dooms=self._refresh_dooms,
+        )
 
     def _commit(self, tx: Transaction) -> None:
         hooks = tx.close()

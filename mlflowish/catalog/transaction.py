@@ -45,9 +45,11 @@ class Transaction:
         given_id: str | None = None,
         comment: str = "",
         is_doomed: Callable[[str], bool] | None = None,
+        refresh_dooms: Callable[[], object] | None = None,
     ) -> None:
         self._snapshot, self._storage = snapshot, storage
         self._is_doomed = is_doomed or (lambda name: False)
+        self._refresh_dooms = refresh_dooms or (lambda: None)
         self._given_id = require_id(given_id)
         self.id: str = given_id or f"{snapshot.slot}.{os.urandom(16).hex()}"
         self.comment = comment
@@ -164,6 +166,7 @@ class Transaction:
             try:
                 self._require_there(ref)
             except NotFoundError:
+                self._refresh_dooms()  # where looking costs a request, what `is_doomed` knows may be old
                 self._require_not_doomed(ref)  # since that look: given up and deleted
                 raise
             self._refs[ref.name] = ref

@@ -143,7 +143,7 @@ class Store:
             self.check_format()
             with self._lock:
                 if self._catalog is None:
-                    self._catalog = Catalog(self.storage, self.create, self._is_doomed)
+                    self._catalog = Catalog(self.storage, self.create, self._is_doomed, self._refresh_dooms)
                 found = self._catalog
         return found
 
@@ -210,6 +210,9 @@ class Store:
 
     def _is_doomed(self, name: str) -> bool:
         return name in self.dooms
+
+    def _refresh_dooms(self) -> None:
+        self.dooms.refresh()
 
     def add_event(self, event: Event, *, step: str) -> None:
         """Record a call that left no result."""

@@ -57,6 +57,7 @@ def test_in_a_bucket_a_change_is_made_whatever_is_marked_meanwhile(
     require_made(change, far, lambda number: {number})
 
 
-@pytest.mark.parametrize("apart", [1, 4, 16])
-def test_a_version_is_registered_beside_two_collections(apart: int) -> None:
-    require_made(register, memory, lambda number: {number, number + apart})
+@pytest.mark.parametrize(("make", "apart"), [(memory, 1), (memory, 4), (memory, 16), (far, 1)])
+def test_a_version_is_registered_beside_two_collections(make: Callable[[], Storage], apart: int) -> None:
+    """Of which in a bucket the second deletes what the writer has just stored and asked about already."""
+    require_made(register, make, lambda number: {number, number + apart})
