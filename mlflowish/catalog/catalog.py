@@ -103,6 +103,17 @@ class Catalog:
             raise NotFoundError(message, slot=slot, head=view.head)
         return self.history.snapshot_at(view, slot)
 
+    def read_newest(self, read: Callable[[Snapshot], T]) -> T:
+        """What `read` makes of the newest state. It is called again, on a newer one, if others have gone on before it
+        had read everything, and have cleaned what it reads away."""
+        while True:
+            snapshot = self.snapshot()
+            try:
+                return read(snapshot)
+            except NotFoundError:
+                if snapshot.view.base.later is None:
+                    raise
+
     def known(self) -> Snapshot:
         """What this handle knows, without looking for news: whatever it has committed is in it."""
         return newest(self.history.view())
@@ -241,7 +252,7 @@ class Catalog:
         return cleaned
 
     def _forget_ids(self, floor: int) -> None:
-        old = self._old_ids(floor)
+        old = self.read_newest(lambda now: [key for key, at, _ in now.view.scan(ID, now.slot) if at <= floor])
 
         def forget(tx: Transaction) -> None:
             for key in old:
@@ -250,16 +261,6 @@ class Catalog:
 
         if old:
             self.transact(forget, comment="forget old ids")
-
-    def _old_ids(self, floor: int) -> list[str]:
-        view = self.history.view()
-        while True:
-            try:
-                return [key for key, slot, _ in view.scan(ID, view.head) if slot <= floor]
-            except NotFoundError:
-                if view.base.later is None:
-                    raise
-                view = self.history.advance()  # others have gone on, and have cleaned beyond it
 
     def _begin(self, given_id: str | None, comment: str) -> Transaction:
         if not isinstance(comment, str):

@@ -144,7 +144,8 @@ class _Collection:
         """The deleted versions of models that the policy purges."""
         if self.policy.purge_deleted_s is None:
             return []
-        return deleted_before(self.store.catalog.snapshot(), self.now_s - self.policy.purge_deleted_s)
+        before_s = self.now_s - self.policy.purge_deleted_s
+        return self.store.catalog.read_newest(lambda state: deleted_before(state, before_s))
 
     def _purge(self, deleted: list[tuple[str, int, VersionRecord]]) -> list[tuple[str, int, VersionRecord]]:
         """Purge them; those that somebody has restored, or purged, meanwhile are left out."""

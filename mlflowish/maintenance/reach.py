@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from mlflowish.catalog.view import Snapshot
 from mlflowish.errors import IntegrityError
 from mlflowish.storage import ObjectInfo, ObjectRef
 from mlflowish.store import Store
@@ -74,10 +75,16 @@ def references(store: Store) -> Iterator[tuple[str, ObjectRef]]:
     for record in buried_runs(store):  # purged, and their records are still there
         for ref in record.refs:
             yield f"runs/{record.run_id}", ref
-    for key, value in store.catalog.snapshot().scan(""):
+    yield from store.catalog.read_newest(_references_in)
+
+
+def _references_in(state: Snapshot) -> list[tuple[str, ObjectRef]]:
+    found = []
+    for key, value in state.scan(""):
         listed = value.get("refs") if isinstance(value, dict) else None
         if listed:
-            yield from ((key, ref) for ref in _refs_of(key, listed))
+            found += [(key, ref) for ref in _refs_of(key, listed)]
+    return found
 
 
 def _refs_of(key: str, listed: Any) -> list[ObjectRef]:

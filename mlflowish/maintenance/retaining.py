@@ -155,7 +155,8 @@ class _Retention:
 
     def _registered(self) -> set[str]:
         """Runs that versions of registered models came from; purged versions need none any more."""
-        found = (value for _, value in self.store.catalog.snapshot().scan(f"{VERSIONS}/") if isinstance(value, dict))
+        values = self.store.catalog.read_newest(lambda state: [value for _, value in state.scan(f"{VERSIONS}/")])
+        found = (value for value in values if isinstance(value, dict))
         return {
             str(value["run_id"])
             for value in found
