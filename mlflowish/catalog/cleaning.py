@@ -147,8 +147,8 @@ def _remove(history: History, floor: int, now_s: float, untouched_s: float) -> l
     began, kept = clocks(), _kept_files(history, floor)
     for info in listed:
         folder = _folder(info)
-        if folder not in ("checkpoints", "bodies", "segments") or _number(info) >= floor + (folder != "checkpoints"):
-            continue
+        if folder not in ("checkpoints", "bodies", "segments") or _number(info) >= floor + (folder == "bodies"):
+            continue  # a file of the floor's own slot: whoever is replacing its checkpoint may be about to name it
         if not is_recent(began):  # others may have made use of what nobody needed then
             began, kept = clocks(), _kept_files(history, floor)
         if kept is None:
