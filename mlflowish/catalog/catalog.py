@@ -144,10 +144,10 @@ class Catalog:
         for attempt in range(_MOST_TRIES):
             with self._my_turn(attempt):
                 tx = self._begin(id, comment)
-                repeated = self.repeated(tx, tx.given_id)
-                if repeated is not None:
-                    return repeated[0]  # type: ignore[no-any-return]
                 try:
+                    repeated = self.repeated(tx, tx.given_id)
+                    if repeated is not None:
+                        return repeated[0]  # type: ignore[no-any-return]
                     result = function(tx)
                     self.remember(tx, tx.given_id, result)
                     self._commit(tx)

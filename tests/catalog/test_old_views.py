@@ -291,6 +291,22 @@ def test_a_function_whose_state_is_cleaned_away_is_called_again(storage: Storage
     assert Catalog(storage).snapshot().get("mine") == 7
 
 
+def test_an_id_whose_state_is_cleaned_away_is_looked_for_again(storage: Storage) -> None:
+    writer, sleeper = Catalog(storage), Sleeper(storage)
+    fill(writer, 64)
+    sleeper.catalog.snapshot()
+
+    def commit_and_clean() -> None:
+        increment(writer, "once")
+        fill(writer, 70)
+        clean_now(writer)
+
+    plan = sleeper.sleeps(("get", "catalog/segments", commit_and_clean))
+    sleeper.catalog.transact(lambda tx: tx.put("mine", 2), id="once")
+    assert not plan.left
+    assert writer.snapshot().get("mine") == 1
+
+
 def test_a_block_whose_state_is_cleaned_away_while_it_commits_follows_what_is_there_now(storage: Storage) -> None:
     writer, sleeper = Catalog(storage), Sleeper(storage)
     fill(writer, 64)
