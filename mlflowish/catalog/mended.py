@@ -56,11 +56,14 @@ class MendedBase(Checkpoint):
 class StateOf:
     """The state of a view at a slot, as a base."""
 
-    later = None
-
     def __init__(self, view: View, slot: int) -> None:
         self._view, self.slot = view, slot
         self.hash, self.time_s = view.hash, view.time_s
+
+    @property
+    def later(self) -> Base | None:
+        found = self._view.base.later
+        return found if found is not None and found.slot > self.slot else None
 
     def lookup(self, key: str) -> Written | None:
         return self._view.lookup(key, self.slot)

@@ -291,6 +291,27 @@ def test_a_function_whose_state_is_cleaned_away_is_called_again(storage: Storage
     assert Catalog(storage).snapshot().get("mine") == 7
 
 
+def test_what_stands_in_for_a_damaged_checkpoint_may_be_cleaned_away_as_well(storage: Storage) -> None:
+    writer, sleeper = Catalog(storage), Sleeper(storage)
+    fill_unevenly(writer)
+    sleeper.catalog.snapshot()
+    for info in list(storage.list("catalog/segments")):
+        storage.delete(info.path)
+
+    def commit_and_clean() -> None:
+        fill(writer, 70)
+        writer.clean(keep_s=-1.0, keep_slots=0)
+
+    plan = sleeper.sleeps(
+        ("get", "catalog/segments", lambda: None),
+        ("get", record_path(64), lambda: None),  # instead of the checkpoint of slot 127: that of 63, and the log
+        ("get", "catalog/segments", commit_and_clean),
+    )
+    sleeper.catalog.transact(lambda tx: tx.put("mine", tx.get("mine", 0) + 1))
+    assert not plan.left
+    assert state(Catalog(storage)) == {**state(writer), "mine": 1}
+
+
 def test_an_id_whose_state_is_cleaned_away_is_looked_for_again(storage: Storage) -> None:
     writer, sleeper = Catalog(storage), Sleeper(storage)
     fill(writer, 64)
