@@ -95,7 +95,8 @@ def checkpoint(store: mf.Store) -> None:
 
 
 def read(store: mf.Store) -> dict[str, Any]:
-    return dict(store.catalog.snapshot().scan())
+    """The newest state; that of a damaged checkpoint may be gone, as a snapshot says, if its log was cleaned away."""
+    return store.catalog.read_newest(lambda snapshot: dict(snapshot.scan()))
 
 
 def read_earlier(store: mf.Store) -> dict[str, Any] | None:
@@ -107,7 +108,14 @@ def read_earlier(store: mf.Store) -> dict[str, Any] | None:
 
 
 def read_the_log(store: mf.Store) -> list[int]:
-    return [commit.slot for commit in store.catalog.log() if commit.slot > LAST]
+    """The later slots; who is told that the next commit is gone, since it was cleaned after the first was given, begins
+    again."""
+    while True:
+        try:
+            return [commit.slot for commit in store.catalog.log() if commit.slot > LAST]
+        except NotFoundError as error:
+            if "cleaned up to slot" not in error.message:
+                raise
 
 
 UPKEEP = [clean_now, repair, repair_and_clean]
