@@ -40,7 +40,7 @@ def require_made(
     calls, after = calls_of(change, done), state_of(open_on(done))
     for call in calls:
         inner = copied(template, make())
-        plan = Meanwhile(places(call.number), lambda inner=inner: collect_by_another(inner))  # type: ignore[misc]
+        plan = Meanwhile(places(call.number), lambda inner=inner: collect_by_another(inner))  # type: ignore[misc]  # a lambda with a default
         change(open_on(FaultyStorage(inner, plan)))
         assert state_of(require_whole(inner)) == after, plan.met
 

@@ -368,7 +368,7 @@ def test_what_a_writer_puts_right_while_the_damage_is_copied_aside_stays(
     assert last.operation == "delete"
     for call in counted.calls[:-1]:
         inner, ref = damaged_object()
-        meanwhile = Meanwhile({call.number}, lambda inner=inner: ObjectStore(inner).put(b"x" * 1000))  # type: ignore[misc]
+        meanwhile = Meanwhile({call.number}, lambda inner=inner: ObjectStore(inner).put(b"x" * 1000))  # type: ignore[misc]  # a lambda with a default
         put_aside(FaultyStorage(inner, meanwhile), ref)
         assert inner.get(ref.path) == b"x" * 1000, call
 

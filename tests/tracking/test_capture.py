@@ -264,7 +264,7 @@ def test_source_that_is_collected_before_the_run_names_it_is_kept_again(monkeypa
     keep(counted)
     for call in counted.calls:
         inner = memory()
-        meanwhile = Meanwhile({call.number}, lambda inner=inner: mf.gc(start(inner), dry_run=False, grace=0))  # type: ignore[misc]
+        meanwhile = Meanwhile({call.number}, lambda inner=inner: mf.gc(start(inner), dry_run=False, grace=0))  # type: ignore[misc]  # a lambda with a default
         keep(FaultyStorage(inner, meanwhile))
         assert meanwhile.met
         assert mf.fsck(start(inner)).is_sound, call
