@@ -147,7 +147,7 @@ class Catalog:
                 try:
                     repeated = self.repeated(tx, tx.given_id)
                     if repeated is not None:
-                        return repeated[0]  # type: ignore[no-any-return]
+                        return repeated[0]  # type: ignore[no-any-return]  # what an earlier call of this function returned
                     result = function(tx)
                     self.remember(tx, tx.given_id, result)
                     self._commit(tx)

@@ -77,7 +77,7 @@ def _class(chosen: Classes, maker: Callable[..., type], *arguments: Any) -> type
     if live is not None:
         chosen.has_live = True
         chosen.whole.add(id(live))
-        return live  # type: ignore[no-any-return]
+        return live  # type: ignore[no-any-return]  # cloudpickle says no types
     if tracked not in chosen.made:
         chosen.made[tracked] = maker(*arguments[:-2], None, arguments[-1])
     return chosen.made[tracked]

@@ -73,7 +73,7 @@ def export_mlflow(model: StoredModel | HasStored, folder: str | Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     try:
         _write(_Export(stored, target))
-    except BaseException as error:
+    except BaseException as error:  # an interrupt, too, leaves nothing behind
         _empty(target, itself=is_new)
         if isinstance(error, MlflowishError) or not isinstance(error, Exception):
             raise

@@ -75,7 +75,7 @@ def _saved(chosen: Flavor, native: Any, files: FileWriter) -> Mapping[str, Any]:
         return chosen.save(native, files)
     except (MlflowishError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # whatever its library says of the model
         raise InvalidInputError(
             f"The model cannot be stored by flavor '{chosen.name}': {type(error).__name__}: {str(error)[:300]}",
             flavor=chosen.name,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from far_storage import FarStorage
 
 from mlflowish.catalog import Catalog, Transaction
 from mlflowish.catalog.cleaning import clean
@@ -22,16 +23,6 @@ pytestmark = pytest.mark.any_python
 
 FAULTS = [Fault.FAIL_BEFORE, Fault.FAIL_AFTER, Fault.TORN, Fault.TWICE, Fault.DELAY, Fault.STALE_LIST, Fault.FULL]
 Operation = Callable[[Catalog], object]
-
-
-class FarStorage(MemoryStorage):
-    """Memory that says of itself what a bucket says: a failed write may arrive later."""
-
-    @property
-    def capabilities(self):  # type: ignore[no-untyped-def]
-        from mlflowish.storage import Capabilities
-
-        return Capabilities(append=False)
 
 
 @pytest.fixture(params=[MemoryStorage, FarStorage], ids=["near", "far"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from far_storage import FarStorage
 
 import mlflowish as mf
 from mlflowish.catalog import Catalog, committing
@@ -20,21 +21,13 @@ from mlflowish.catalog.segments import Files
 from mlflowish.errors import NotFoundError
 from mlflowish.maintenance.catalog_check import check_catalog
 from mlflowish.maintenance.checking import Check
-from mlflowish.storage import Capabilities, MemoryStorage, Storage
+from mlflowish.storage import MemoryStorage, Storage
 from mlflowish.store.layout import create_layout
 from mlflowish.testing.faults import Call, Fault, FaultyStorage, Meanwhile
 
 LAST = 127  # the newest slot of these logs that can have a checkpoint
 READS = {"get", "size", "list"}
 Operation = Callable[[mf.Store], object]
-
-
-class FarStorage(MemoryStorage):
-    """Memory that says of itself what a bucket says."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(append=False)
 
 
 # -- operations --------------------------------------------------------------------------------------

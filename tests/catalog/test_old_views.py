@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from far_storage import FarStorage
 
 from mlflowish.catalog import Catalog, Transaction, committing, floors, history
 from mlflowish.catalog.checkpoints import checkpoint_path
@@ -21,18 +22,10 @@ from mlflowish.catalog.cleaning import clean
 from mlflowish.catalog.floors import Floor, floor_path
 from mlflowish.catalog.record import record_path
 from mlflowish.errors import IntegrityError, NotFoundError, StorageError
-from mlflowish.storage import Capabilities, LocalStorage, MemoryStorage, Storage
+from mlflowish.storage import LocalStorage, MemoryStorage, Storage
 from mlflowish.testing.faults import Call, Fault, FaultyStorage, NoFaults
 
 WEEK_S = 7 * 86_400.0
-
-
-class FarStorage(MemoryStorage):
-    """Memory that says of itself what a bucket says: a read costs a round trip."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(append=False)
 
 
 class Sleeps:

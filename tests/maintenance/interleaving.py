@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from far_storage import FarStorage
 
 import mlflowish as mf
 from mlflowish.pipelines.passing import look_up_closed
-from mlflowish.storage import Capabilities, LocalStorage, MemoryStorage, ObjectStore, Storage
+from mlflowish.storage import LocalStorage, MemoryStorage, ObjectStore, Storage
 from mlflowish.store.store import block_stores
 from mlflowish.testing.faults import FaultyStorage, Plan
 from mlflowish.tracking import read_runs, stack
@@ -27,14 +28,6 @@ from mlflowish.tracking.writer import known_writer, writer_of
 SIZE = 10_000  # an array of 80 kB is an object of its own
 TEXT = "text of nobody " * 5_000
 Told = tuple[str | None, str]  # the error of an operation, if it had one, and what it said
-
-
-class FarStorage(MemoryStorage):
-    """Memory that says of itself what a bucket says."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(append=False)
 
 
 def small(n: int) -> int:

@@ -6,17 +6,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from far_storage import FarStorage
+
 import mlflowish as mf
-from mlflowish.storage import Capabilities, MemoryStorage, ObjectStore, Storage
+from mlflowish.storage import MemoryStorage, ObjectStore, Storage
 from mlflowish.testing.faults import Call, FaultyStorage
-
-
-class FarStorage(MemoryStorage):
-    """Memory that says of itself what a bucket says."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(append=False)
 
 
 def register(store: mf.Store) -> None:

@@ -13,12 +13,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from far_storage import FarStorage
 from PIL import Image
 
 import mlflowish as mf
 from mlflowish.errors import IntegrityError, InvalidInputError, NotFoundError
 from mlflowish.maintenance import fsck
-from mlflowish.storage import Capabilities, MemoryStorage, ObjectRef, ObjectStore
+from mlflowish.storage import ObjectRef, ObjectStore
 from mlflowish.tracking import artifact_refs
 from mlflowish.tracking.artifacts import Artifacts
 from mlflowish.tracking.folding import Artifact
@@ -240,9 +241,6 @@ def test_a_store_with_open_runs_is_whole(store: mf.Store) -> None:
 
 
 def test_a_bucket_to_which_files_of_a_run_are_on_their_way_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    class FarStorage(MemoryStorage):
-        capabilities = Capabilities(append=False)  # type: ignore[assignment]  # all that is asked of a bucket here
-
     for name in ("REMOTE_S", "REMOTE_SLOWEST_S"):
         monkeypatch.setattr(f"mlflowish.tracking.mover.{name}", 3600.0)
     store = mf.Store(f"memory://{uuid.uuid4().hex}")
